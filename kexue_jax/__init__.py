@@ -1,0 +1,30 @@
+"""The methods of kexue.fm and of the papers behind it as verified JAX functions.
+
+The root names the subpackages and the version, nothing else: write
+``import kexue_jax`` and then ``kexue_jax.diffusion.ddim_sample``. A subpackage is
+imported when it is first named, so that importing the root costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kexue_jax import articles as articles
+    from kexue_jax import diffusion as diffusion
+    from kexue_jax import evaluation as evaluation
+    from kexue_jax import models as models
+    from kexue_jax import optim as optim
+
+__version__ = "0.1.0"
+
+__all__ = ["articles", "diffusion", "evaluation", "models", "optim"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"kexue_jax.{name}")
+    raise AttributeError(f"module 'kexue_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""Floor 0: argument checks, accumulation dtypes, masks, keys, trees. No mathematics."""

@@ -180,6 +180,16 @@ def count(function: str, argument: str, value: Any, *, minimum: int = 1) -> None
         raise fail(function, argument, value, f"an integer of at least {minimum}")
 
 
+def float_dtype(function: str, argument: str, value: Any) -> None:
+    """Raise TypeError unless ``value`` names a floating dtype."""
+    try:
+        floating = jnp.issubdtype(jnp.dtype(value), jnp.floating)
+    except TypeError:
+        floating = False
+    if value is None or not floating:
+        raise fail_type(function, argument, repr(value), "a floating dtype")
+
+
 def flag(function: str, argument: str, value: Any) -> None:
     """Raise TypeError unless ``value`` is a Python bool."""
     if not isinstance(value, (bool, np.bool_)):

@@ -61,8 +61,8 @@ def kexue_schedule(
     = 0.60, far from noise), so it is scaled to 20 / T; ``rescale=False`` keeps the
     literal form and warns where alpha_bar_T > 0.05.
     Cost: O(T) time and memory.
-    Raises: TypeError or ValueError for a bad T, and ValueError for T <= 20 with
-    ``rescale``, where beta_T would reach 1: take ``surrogate_schedule`` there.
+    Raises: TypeError or ValueError for a bad T or dtype, and ValueError for T <= 20
+    with ``rescale``, where beta_T would reach 1: take ``surrogate_schedule`` there.
     Example:
         >>> from kexue_jax.diffusion import kexue_schedule
         >>> print(f"{kexue_schedule(T=1000).alpha_bar[-1]:.6f}")
@@ -70,11 +70,15 @@ def kexue_schedule(
     """
     checks.count("kexue_schedule", "T", T)
     checks.flag("kexue_schedule", "rescale", rescale)
+    checks.float_dtype("kexue_schedule", "dtype", dtype)
     if rescale and T <= 20:
         wanted = "at least 21 (beta_T^2 = 20 / T must stay below 1; see Raises)"
         raise checks.fail("kexue_schedule", "T", T, wanted)
     top = 20.0 / T if rescale else 0.02
-    return _from_beta_squared("kexue_schedule", top * np.arange(1, T + 1) / T, dtype)
+    beta_squared = top * np.arange(1, T + 1) / T
+    if not rescale:
+        _warn_unless_noise("kexue_schedule", beta_squared)
+    return _from_beta_squared(beta_squared, dtype)
 
 
 def linear_schedule(
@@ -89,8 +93,8 @@ def linear_schedule(
     Differs: the paper's numbers hold at T = 1000 only, so they are scaled by 1000 / T;
     ``rescale=False`` keeps them and warns where alpha_bar_T > 0.05.
     Cost: O(T) time and memory.
-    Raises: TypeError or ValueError for a bad T, and ValueError for T <= 20 with
-    ``rescale``, where beta_T would reach 1: take ``surrogate_schedule`` there.
+    Raises: TypeError or ValueError for a bad T or dtype, and ValueError for T <= 20
+    with ``rescale``, where beta_T would reach 1: take ``surrogate_schedule`` there.
     Example:
         >>> from kexue_jax.diffusion import linear_schedule
         >>> print(f"{linear_schedule(T=1000).alpha_bar[-1]:.6f}")
@@ -98,12 +102,15 @@ def linear_schedule(
     """
     checks.count("linear_schedule", "T", T)
     checks.flag("linear_schedule", "rescale", rescale)
+    checks.float_dtype("linear_schedule", "dtype", dtype)
     if rescale and T <= 20:
         wanted = "at least 21 (beta_T^2 = 20 / T must stay below 1; see Raises)"
         raise checks.fail("linear_schedule", "T", T, wanted)
     scale = 1000.0 / T if rescale else 1.0
     beta_squared = scale * np.linspace(1e-4, 0.02, T)
-    return _from_beta_squared("linear_schedule", beta_squared, dtype)
+    if not rescale:
+        _warn_unless_noise("linear_schedule", beta_squared)
+    return _from_beta_squared(beta_squared, dtype)
 
 
 def cosine_schedule(*, T: int = 1000, dtype: Any = jnp.float32) -> Schedule:
@@ -116,16 +123,17 @@ def cosine_schedule(*, T: int = 1000, dtype: Any = jnp.float32) -> Schedule:
     Article: kexue.fm/archives/9119.  Paper: arXiv 2102.09672, eq. 17.
     Differs: no.
     Cost: O(T) time and memory.
-    Raises: TypeError or ValueError for a bad T.
+    Raises: TypeError or ValueError for a bad T or dtype.
     Example:
         >>> from kexue_jax.diffusion import cosine_schedule
         >>> print(f"{cosine_schedule(T=1000).alpha_bar[-1]:.2e}")
         4.93e-05
     """
     checks.count("cosine_schedule", "T", T)
+    checks.float_dtype("cosine_schedule", "dtype", dtype)
     f = np.cos((np.arange(T + 1) / T + 0.008) / 1.008 * np.pi / 2) ** 2
     beta_squared = np.minimum(1 - f[1:] / f[:-1], 0.999)
-    return _from_beta_squared("cosine_schedule", beta_squared, dtype)
+    return _from_beta_squared(beta_squared, dtype)
 
 
 def surrogate_schedule(*, T: int = 1000, dtype: Any = jnp.float32) -> Schedule:
@@ -138,13 +146,14 @@ def surrogate_schedule(*, T: int = 1000, dtype: Any = jnp.float32) -> Schedule:
     Differs: no; it ends at alpha_bar_T = 0.00674 where ``kexue_schedule`` ends at
     0.00648.
     Cost: O(T) time and memory.
-    Raises: TypeError or ValueError for a bad T.
+    Raises: TypeError or ValueError for a bad T or dtype.
     Example:
         >>> from kexue_jax.diffusion import surrogate_schedule
         >>> print(f"{surrogate_schedule(T=4).alpha_bar[-1]:.6f}")
         0.006738
     """
     checks.count("surrogate_schedule", "T", T)
+    checks.float_dtype("surrogate_schedule", "dtype", dtype)
     log_alpha_bar = -5 * (np.arange(T + 1) / T) ** 2
     return _from_log_alpha(np.diff(log_alpha_bar), dtype)
 
@@ -167,6 +176,7 @@ def schedule_from_alpha_bar(alpha_bar: Any, *, dtype: Any = jnp.float32) -> Sche
         [1.0, 0.800000011920929, 0.5]
     """
     name = "schedule_from_alpha_bar"
+    checks.float_dtype(name, "dtype", dtype)
     values = checks.concrete(name, "alpha_bar", alpha_bar, "floating")
     values = values.astype(np.float64)
     if values.ndim != 1 or not values.size:
@@ -196,12 +206,13 @@ def schedule_from_ddpm_betas(betas: Any, *, dtype: Any = jnp.float32) -> Schedul
         [1.0, 0.800000011920929, 0.4000000059604645]
     """
     name = "schedule_from_ddpm_betas"
+    checks.float_dtype(name, "dtype", dtype)
     values = checks.concrete(name, "betas", betas, "floating").astype(np.float64)
     if values.ndim != 1 or not values.size:
         raise checks.fail(name, "betas", f"shape {values.shape}", "of shape [T]")
     if not ((values > 0) & (values < 1)).all():
         raise checks.fail(name, "betas", values, "strictly between 0 and 1")
-    return _from_beta_squared(name, values, dtype)
+    return _from_beta_squared(values, dtype)
 
 
 def paper_notation(schedule: Schedule) -> PaperNotation:
@@ -240,18 +251,20 @@ def check_schedule(function: str, schedule: Any) -> None:
     checks.shapes(function, **{f"schedule.{f}": (v, "steps") for f, v in fields})
 
 
-def _from_beta_squared(name: str, beta_squared: np.ndarray, dtype: Any) -> Schedule:
-    schedule = _from_log_alpha(0.5 * np.log1p(-beta_squared), dtype)
-    log_alpha_bar = 0.5 * np.log1p(-beta_squared).sum()
-    if log_alpha_bar > np.log(0.05):
+def _warn_unless_noise(name: str, beta_squared: np.ndarray) -> None:
+    alpha_bar = np.exp(0.5 * np.log1p(-beta_squared).sum())
+    if alpha_bar > 0.05:
         warnings.warn(
-            f"{name}: alpha_bar_T = {np.exp(log_alpha_bar):.3f} at T = "
-            f"{beta_squared.size}: x_T is not noise, and sampling from N(0, I) starts "
-            "off the chain. Use rescale=True.",
+            f"{name}: alpha_bar_T = {alpha_bar:.3f} at T = {beta_squared.size}: x_T is "
+            "not noise, and sampling from N(0, I) starts off the chain. Use "
+            "rescale=True.",
             UserWarning,
             stacklevel=3,
         )
-    return schedule
+
+
+def _from_beta_squared(beta_squared: np.ndarray, dtype: Any) -> Schedule:
+    return _from_log_alpha(0.5 * np.log1p(-beta_squared), dtype)
 
 
 def _from_log_alpha(log_alpha: np.ndarray, dtype: Any) -> Schedule:

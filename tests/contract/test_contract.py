@@ -1,0 +1,274 @@
+"""Every public function through one battery: see ``case.py`` for what a row says."""
+
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+import kexue_jax
+from tests.contract.case import (
+    GRADIENT_TOLERANCE,
+    Bad,
+    Case,
+    Static,
+    cast,
+    plain,
+    split,
+    to_float64,
+)
+from tests.contract.cases import CASES
+
+pytestmark = pytest.mark.contract
+
+DTYPES = ("float64", "float32", "bfloat16")
+TOPICS = [t for t in kexue_jax.__all__ if t != "articles"]
+
+
+def rows(keep: Callable[[Case], bool] = lambda case: True) -> Any:
+    kept = [case for case in CASES if keep(case)]
+    return pytest.mark.parametrize("case", kept, ids=[case.id for case in kept])
+
+
+def key_of(case: Case) -> tuple[jax.Array, ...]:
+    return (jax.random.key(7),) if case.keyed else ()
+
+
+def dynamic_call(
+    case: Case, arguments: tuple[Any, ...], dtype: str
+) -> tuple[Callable[..., Any], list[Any]]:
+    """The function of the dynamic arguments alone (the key first), and those."""
+    dynamic, join = split(arguments)
+    keys = key_of(case)
+    function, static = case.function(), case.keywords(dtype)
+
+    def call(*values: Any) -> Any:
+        return function(*values[: len(keys)], *join(*values[len(keys) :]), **static)
+
+    return call, [*keys, *dynamic]
+
+
+def expected(case: Case, arguments: tuple[Any, ...]) -> Any:
+    """The oracle's answer at the very inputs (rounded to their dtype) that we used."""
+    exact = tuple(
+        plain(a) if callable(a) or not jax.tree.leaves(a) else to_float64(a)
+        for a in (plain(a) for a in arguments)
+    )
+    extra = {}
+    if case.draws is not None:
+        draws = case.draws(*key_of(case), *(plain(a) for a in arguments))
+        extra["draws"] = to_float64(draws)
+    return case.oracle(*exact, **case.static, **extra)
+
+
+def assert_close(got: Any, wanted: Any, bound: float, what: str) -> None:
+    got_leaves = [np.asarray(to_float64(leaf)) for leaf in jax.tree.leaves(got)]
+    wanted_leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(wanted)]
+    assert len(got_leaves) == len(wanted_leaves), what
+    for mine, theirs in zip(got_leaves, wanted_leaves, strict=True):
+        assert mine.shape == theirs.shape, f"{what}: {mine.shape} is not {theirs.shape}"
+        if not np.issubdtype(theirs.dtype, np.floating):
+            np.testing.assert_array_equal(mine, theirs, err_msg=what)
+            continue
+        scale = np.abs(theirs).max(initial=0.0)
+        error = np.abs(mine - theirs).max(initial=0.0)
+        message = f"{what}: error {error:.2e}, scale {scale:.2e}"
+        assert np.isfinite(mine).all() and error <= bound * scale + 1e-300, message
+
+
+def floating(tree: Any) -> list[jax.Array]:
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
+    return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@rows()
+def test_value_equals_the_float64_oracle(case: Case, dtype: str) -> None:
+    if case.follows is None and dtype == "bfloat16":
+        dtype = "float32"
+    arguments = cast(case.arguments(), dtype)
+    call, dynamic = dynamic_call(case, arguments, dtype)
+    assert_close(call(*dynamic), expected(case, arguments), case.bound(dtype), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@rows(lambda case: case.follows is not None)
+def test_result_dtype_is_input_dtype(case: Case, dtype: str) -> None:
+    call, dynamic = dynamic_call(case, cast(case.arguments(), dtype), dtype)
+    result = jax.eval_shape(call, *dynamic) if case.jit else call(*dynamic)
+    assert {str(leaf.dtype) for leaf in floating(result)} <= {dtype}
+
+
+@rows(lambda case: case.jit)
+def test_jit_equals_eager_and_traces_once(case: Case) -> None:
+    traces = []
+    arguments = cast(case.arguments(), "float64")
+    call, dynamic = dynamic_call(case, arguments, "float64")
+
+    def counted(*values: Any) -> Any:
+        traces.append(1)
+        return call(*values)
+
+    jitted = jax.jit(counted)
+    assert_close(jitted(*dynamic), to_float64(call(*dynamic)), 1e-12, "jit")
+    _, again = dynamic_call(case, cast(case.arguments(1), "float64"), "float64")
+    jitted(*again)
+    assert len(traces) == 1
+
+
+@rows(lambda case: case.vmap)
+def test_vmap_equals_loop(case: Case) -> None:
+    many = [cast(case.arguments(seed), "float64") for seed in range(3)]
+    call, _ = dynamic_call(case, many[0], "float64")
+    lists = [dynamic_call(case, arguments, "float64")[1] for arguments in many]
+    if case.keyed:
+        for values, key in zip(
+            lists, jax.random.split(jax.random.key(3), 3), strict=True
+        ):
+            values[0] = key
+    stacked = [
+        jax.tree.map(lambda *v: jnp.stack(v), *v) for v in zip(*lists, strict=True)
+    ]
+    loop = [to_float64(call(*values)) for values in lists]
+    wanted = jax.tree.map(lambda *v: np.stack(v), *loop)
+    assert_close(jax.vmap(call)(*stacked), wanted, 1e-12, "vmap")
+
+
+def differentiable(
+    case: Case, arguments: tuple[Any, ...], dtype: str
+) -> tuple[Callable[..., Any], list[Any]]:
+    """A function of the floating leaves alone, returning floating leaves alone."""
+    call, dynamic = dynamic_call(case, arguments, dtype)
+    leaves, structure = jax.tree.flatten(dynamic)
+    places = [i for i, v in enumerate(leaves) if jnp.issubdtype(v.dtype, jnp.floating)]
+
+    def function(*values: jax.Array) -> list[jax.Array]:
+        full = list(leaves)
+        for place, value in zip(places, values, strict=True):
+            full[place] = value
+        return floating(call(*jax.tree.unflatten(structure, full)))
+
+    return function, [leaves[i] for i in places]
+
+
+@rows(lambda case: case.grad)
+def test_gradients_equal_numerical_ones(case: Case) -> None:
+    function, values = differentiable(
+        case, cast(case.arguments(), "float64"), "float64"
+    )
+    bound = GRADIENT_TOLERANCE
+    check_grads(
+        jax.jit(function), values, order=1, modes=("fwd", "rev"), atol=bound, rtol=bound
+    )
+
+
+EXTREMES = {"zeros": 0.0, "huge": 1.0, "minus huge": -1.0}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("extreme", EXTREMES)
+@rows(lambda case: case.grad and case.extremes)
+def test_values_and_gradients_stay_finite(case: Case, extreme: str, dtype: str) -> None:
+    top = {"float32": 1e4, "bfloat16": 1e2}[dtype] * EXTREMES[extreme]
+
+    def push(argument: Any) -> Any:
+        # Only plain arrays are data; the entries of a pytree are coefficients.
+        if isinstance(argument, np.ndarray) and argument.dtype == np.float64:
+            return top * np.sign(argument)
+        return argument
+
+    pushed = tuple(push(argument) for argument in case.arguments())
+    function, values = differentiable(case, cast(pushed, dtype), dtype)
+
+    def total(*values: jax.Array) -> jax.Array:
+        return sum(jnp.sum(leaf.astype(jnp.float64)) for leaf in function(*values))
+
+    outputs = function(*values)
+    gradients = jax.grad(total, argnums=tuple(range(len(values))))(*values)
+    for leaf in [*outputs, *gradients]:
+        assert np.isfinite(np.asarray(leaf, np.float64)).all()
+
+
+NOT_ARRAYS = (None, [1.0, 2.0], "text", object())
+NOT_KEYS = (None, 0, np.zeros(2, np.uint32))
+NOT_STATIC: dict[type, tuple[Any, ...]] = {
+    bool: (None, "text", 3),
+    int: (None, "text", 1.5, -1),
+    float: (None, "text", float("nan"), float("inf")),
+    str: (None, "no such choice", 3),
+}
+
+
+def automatic(case: Case) -> list[Bad]:
+    """Malformed calls that every function must refuse, from its inputs' kinds."""
+    found = []
+    arguments = case.arguments()
+    names = case.argument_names()[: len(arguments)]
+    for place, (name, value) in enumerate(zip(names, arguments, strict=True)):
+        wrong: tuple[Any, ...] = NOT_ARRAYS
+        if isinstance(value, np.ndarray):
+            wrong += (value.astype(complex),)
+            if np.issubdtype(value.dtype, np.floating):
+                wrong += (value.astype(bool),)
+        elif isinstance(value, (dict, Static)) or value is None:
+            continue
+        optional = name in case.optional
+        for bad in wrong:
+            if not (bad is None and optional):
+                traced = isinstance(bad, np.ndarray)
+                found.append(Bad(name, args={place: bad}, traced=traced))
+    for name, value in case.static.items():
+        for bad in NOT_STATIC.get(type(value), ()):
+            if not (bad is None and name in case.optional):
+                found.append(Bad(name, static={name: bad}))
+    return found
+
+
+@rows()
+def test_bad_input_is_refused_by_name(case: Case) -> None:
+    function, title = case.function(), case.name.split(".")[1]
+    arguments = cast(case.arguments(), "float32")
+
+    def call(bad: Bad, jitted: bool) -> None:
+        changed = [bad.args.get(i, a) for i, a in enumerate(arguments)]
+        static = {**case.keywords("float32"), **bad.static}
+        dynamic, join = split(tuple(changed))
+        inner = lambda *v: function(*key_of(case), *join(*v), **static)  # noqa: E731
+        (jax.jit(inner) if jitted else inner)(*dynamic)
+
+    for bad in [*automatic(case), *case.bad]:
+        for jitted in [False, True] if bad.traced and case.jit else [False]:
+            with pytest.raises((ValueError, TypeError)) as caught:
+                call(bad, jitted)
+            message = str(caught.value)
+            assert title in message and f"`{bad.argument}" in message, (bad, message)
+    for wrong in NOT_KEYS if case.keyed else ():
+        with pytest.raises(TypeError, match=rf"{title}: `key`"):
+            function(wrong, *(plain(a) for a in arguments), **case.static)
+
+
+def public_functions() -> list[str]:
+    names = []
+    for topic in TOPICS:
+        module = getattr(kexue_jax, topic)
+        names += [
+            f"{topic}.{name}"
+            for name in module.__all__
+            if not inspect.isclass(getattr(module, name))
+            and not isinstance(getattr(module, name), types.ModuleType)
+        ]
+    return names
+
+
+def test_every_public_function_has_a_row() -> None:
+    assert set(public_functions()) == {case.name for case in CASES}
+
+
+def test_row_ids_are_unique() -> None:
+    ids = [case.id for case in CASES]
+    assert len(ids) == len(set(ids))

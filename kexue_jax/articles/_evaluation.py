@@ -1,0 +1,20 @@
+"""Articles on measuring: validation sets, means of benchmarks."""
+
+from kexue_jax.articles._article import Article
+
+ROWS = (
+    Article(
+        7805,
+        "Validation sets closer to the test set",
+        "如何划分一个跟测试集更接近的验证集？",
+        "2020-10-16",
+        "adversarial_validation",
+    ),
+    Article(
+        8783,
+        "Benchmark means and honest leaderboards",
+        "开局一段扯，数据全靠编？真被一篇“神论文”气到了",
+        "2021-12-04",
+        "leaderboard_means",
+    ),
+)

@@ -1,0 +1,27 @@
+"""Articles on elementary functions and arithmetic."""
+
+from kexue_jax.articles._article import Article
+
+ROWS = (
+    Article(
+        0,
+        "Which is larger, n^(n+1) or (n+1)^n?",
+        "",
+        "",
+        "power_comparison",
+    ),
+    Article(
+        7309,
+        "GELU and its two elementary approximations",
+        "GELU的两个初等函数近似是怎么来的",
+        "2020-03-26",
+        "gelu",
+    ),
+    Article(
+        7991,
+        "Mitchell approximate multiplication",
+        "Mitchell近似：乘法变为加法，误差不超过1/9",
+        "2020-12-14",
+        "mitchell",
+    ),
+)

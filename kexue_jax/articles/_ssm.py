@@ -1,0 +1,41 @@
+"""Articles on state space models and linear recurrences."""
+
+from kexue_jax.articles._article import Article
+
+ROWS = (
+    Article(
+        9554,
+        "LRU and SLRU, diagonal linear RNNs",
+        "Google新作试图“复活”RNN：RNN能否再次辉煌？",
+        "2023-03-28",
+        "ssm_hippo",
+    ),
+    Article(
+        10114,
+        "Linear systems and HiPPO matrices",
+        "重温SSM（一）：线性系统和HiPPO矩阵",
+        "2024-05-24",
+        "ssm_hippo",
+    ),
+    Article(
+        10137,
+        "HiPPO, remaining questions",
+        "重温SSM（二）：HiPPO的一些遗留问题",
+        "2024-06-05",
+        "ssm_hippo",
+    ),
+    Article(
+        10162,
+        "S4, HiPPO computed fast",
+        "重温SSM（三）：HiPPO的高效计算（S4）",
+        "2024-06-20",
+        "ssm_hippo",
+    ),
+    Article(
+        10180,
+        "RTF, rational transfer functions",
+        "重温SSM（四）：有理生成函数的新视角",
+        "2024-06-27",
+        "ssm_hippo",
+    ),
+)

@@ -1,0 +1,111 @@
+"""Articles on extraction: CRF, pointers, GlobalPointer, copying."""
+
+from kexue_jax.articles._article import Article
+
+ROWS = (
+    Article(
+        5409,
+        "DGCNN half-pointer reader",
+        "基于CNN的阅读理解式问答模型：DGCNN",
+        "2018-04-15",
+        "information_extraction",
+    ),
+    Article(
+        5542,
+        "Linear-chain CRF",
+        "简明条件随机场CRF介绍（附带纯Keras实现）",
+        "2018-05-18",
+        "information_extraction",
+    ),
+    Article(
+        6418,
+        "Layer-wise learning rates",
+        "“让Keras更酷一些！”：分层的学习率和自由的梯度",
+        "2019-03-10",
+        "information_extraction",
+    ),
+    Article(
+        6671,
+        "Half-pointer design for triples (published as CasRel)",
+        "基于DGCNN和概率图的轻量级信息抽取模型",
+        "2019-06-03",
+        "information_extraction",
+    ),
+    Article(
+        7124,
+        "Conditional layer norm",
+        "基于Conditional Layer Normalization的条件文本生成",
+        "2019-12-14",
+        "information_extraction",
+    ),
+    Article(
+        7161,
+        "Triple extraction",
+        "用bert4keras做三元组抽取",
+        "2020-01-03",
+        "information_extraction",
+    ),
+    Article(
+        7196,
+        "CRF learning rate",
+        "你的CRF层的学习率可能不够大",
+        "2020-02-07",
+        "information_extraction",
+    ),
+    Article(
+        7213,
+        "MEMM",
+        "CRF用过了，不妨再了解下更快的MEMM？",
+        "2020-02-24",
+        "information_extraction",
+    ),
+    Article(
+        7321,
+        "Extraction heads of the LIC2020 baselines",
+        "bert4keras在手，baseline我有：百度LIC2020",
+        "2020-04-02",
+        "information_extraction",
+    ),
+    Article(
+        8046,
+        "SPACES: extract-then-generate summarization",
+        "SPACES：“抽取-生成”式长文本摘要（法研杯总结）",
+        "2021-01-01",
+        "spaces_summarization",
+    ),
+    Article(
+        8373,
+        "GlobalPointer: span scoring for nested and flat NER",
+        "GlobalPointer：用统一的方式处理嵌套和非嵌套NER",
+        "2021-05-01",
+        "global_pointer",
+    ),
+    Article(
+        8877,
+        "Efficient GlobalPointer",
+        "Efficient GlobalPointer：少点参数，多点效果",
+        "2022-01-25",
+        "global_pointer",
+    ),
+    Article(
+        8888,
+        "GPLinker: relations",
+        "GPLinker：基于GlobalPointer的实体关系联合抽取",
+        "2022-01-30",
+        "global_pointer",
+    ),
+    Article(
+        8926,
+        "GPLinker: events",
+        "GPLinker：基于GlobalPointer的事件联合抽取",
+        "2022-02-21",
+        "global_pointer",
+    ),
+    Article(
+        10145,
+        "Softmax and its rivals: top-p selection",
+        "通向概率分布之路：盘点Softmax及其替代品",
+        "2024-06-14",
+        "spaces_summarization",
+    ),
+)

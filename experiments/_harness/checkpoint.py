@@ -1,0 +1,246 @@
+"""Checkpoints: the whole state of a run, saved by orbax, trusted only when verified.
+
+``checkpoints/000123/`` holds ``state/`` (orbax), ``meta.json`` (step, data position,
+what the loop keeps) and ``COMMIT``, which is written last and lists the SHA-256 of
+every other file. The folder is built beside its place and renamed into it, so a step
+either is there whole or is not there; what a disk damages afterwards is seen at
+restoring, named, and the step before is taken.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from experiments._harness.errors import UserError
+from experiments._harness.extras import need
+from experiments._harness.files import json_text, read_json, write_text
+
+State = TypeVar("State")
+_COMMIT = "COMMIT"
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds."""
+
+    step: int
+    state: Any
+    meta: dict[str, Any]
+
+
+class Checkpointer:
+    """The checkpoints in one folder; the newest ``keep`` of them are kept."""
+
+    def __init__(self, folder: str | os.PathLike[str], *, keep: int = 2) -> None:
+        self.folder, self.keep = Path(folder), keep
+
+    def steps(self) -> list[int]:
+        """The committed steps, ascending, whether damaged or not."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(
+            int(path.parent.name)
+            for path in self.folder.glob(f"*/{_COMMIT}")
+            if path.parent.name.isdecimal()
+        )
+
+    def latest(self) -> int | None:
+        """The newest step that is whole and undamaged; a warning line for others."""
+        for step in reversed(self.steps()):
+            damage = self._damage(step)
+            if damage is None:
+                return step
+            print(
+                f"checkpoint {self._path(step)} is damaged ({damage}): "
+                "looking for the step before",
+                file=sys.stderr,
+                flush=True,
+            )
+        return None
+
+    def save(
+        self, step: int, state: Any, meta: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Save ``state`` (any tree of arrays and typed keys) as ``step``.
+
+        ``meta`` is what JSON can hold. Returns the folder, on the disk when this
+        returns.
+        """
+        path = self._path(step)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        leaves = _named(_keys_to_data(state))
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            _orbax().save(temporary.absolute() / "state", _nest(leaves))
+            about = {
+                "step": step,
+                "meta": dict(meta or {}),
+                "leaves": {n: [str(a.dtype), list(a.shape)] for n, a in leaves.items()},
+            }
+            write_text(temporary / "meta.json", json_text(about))
+            hashes = _hashes(temporary)
+            for file in hashes:
+                _sync(temporary / file)
+            write_text(temporary / _COMMIT, json_text(hashes))
+            if path.exists():  # damaged, or saved twice: aside, then away
+                path.rename(path.with_name(f"{path.name}.old.tmp"))
+            temporary.rename(path)
+            _sync(self.folder)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"cannot save step {step} in {path}: {reason}") from None
+        self._drop_old()
+        return path
+
+    def restore(self, state: State) -> Saved | None:
+        """The newest good checkpoint in the structure, types and places of ``state``.
+
+        ``state`` is a tree of arrays or of jax.ShapeDtypeStruct. None if nothing has
+        been saved. UserError if the saved tree is another one, or if steps are there
+        and every one is damaged.
+        """
+        step = self.latest()
+        if step is None:
+            if self.steps():
+                raise UserError(
+                    f"every checkpoint in {self.folder} is damaged: move the folder "
+                    "away to start again"
+                )
+            return None
+        about = read_json(self._path(step) / "meta.json")
+        abstract = _keys_to_data(state)
+        self._check_tree(step, about["leaves"], _named(abstract))
+        wanted = {
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_place(leaf))
+            for name, leaf in _named(abstract).items()
+        }
+        source = (self._path(step) / "state").absolute()
+        loaded = _named(_orbax().load(source, _nest(wanted)))
+        structure = jax.tree.structure(abstract)
+        plain = jax.tree.unflatten(structure, [loaded[name] for name in wanted])
+        return Saved(step, jax.tree.map(_data_to_key, state, plain), about["meta"])
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{step:06d}"
+
+    def _damage(self, step: int) -> str | None:
+        """What is wrong with the files of ``step``, or None."""
+        path = self._path(step)
+        try:
+            noted = json.loads((path / _COMMIT).read_text(encoding="utf-8"))
+            found = _hashes(path)
+        except (OSError, ValueError):
+            return f"{_COMMIT} cannot be read"
+        if not isinstance(noted, dict):
+            return f"{_COMMIT} is no list of files"
+        for name in sorted(noted.keys() | found.keys()):
+            if name not in found:
+                return f"{name} is missing"
+            if found[name] != noted.get(name):
+                return f"{name} has changed"
+        return None
+
+    def _check_tree(
+        self, step: int, saved: Mapping[str, Any], wanted: Mapping[str, Any]
+    ) -> None:
+        described = {n: [str(a.dtype), list(a.shape)] for n, a in wanted.items()}
+        for name in sorted(saved.keys() | described.keys()):
+            if saved.get(name) != described.get(name):
+                raise UserError(
+                    f"checkpoint {self._path(step)} does not fit: {name} is "
+                    f"{saved.get(name, 'missing')} in it, wanted "
+                    f"{described.get(name, 'no such array')}"
+                )
+
+    def _drop_old(self) -> None:
+        for step in self.steps()[: -self.keep]:
+            (self._path(step) / _COMMIT).unlink(missing_ok=True)
+            shutil.rmtree(self._path(step), ignore_errors=True)
+        for path in self.folder.glob("*.tmp"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _orbax() -> Any:
+    return need("orbax.checkpoint", "experiments", package="orbax-checkpoint").v1
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """The leaves by their paths, "params/conv/kernel", in the order of the tree."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in leaves
+    }
+
+
+def _nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain nested dict of ``leaves``: what orbax sees knows no class of ours."""
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *folders, last = name.split("/")
+        inner = tree
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        inner[last] = leaf
+    return tree
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _keys_to_data(tree: Any) -> Any:
+    """``tree`` with typed keys as their integers (abstract ones as abstract ones)."""
+
+    def data(leaf: Any) -> Any:
+        if not _is_key(leaf):
+            return leaf
+        if not isinstance(leaf, jax.ShapeDtypeStruct):
+            return jax.random.key_data(leaf)
+        shape = jax.eval_shape(jax.random.key_data, leaf)
+        return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=leaf.sharding)
+
+    return jax.tree.map(data, tree)
+
+
+def _data_to_key(like: Any, leaf: Any) -> Any:
+    if not _is_key(like):
+        return leaf
+    impl = jax.random.key_impl(like) if isinstance(like, jax.Array) else None
+    key = jax.random.wrap_key_data(leaf, impl=impl)
+    place = _place(like)
+    return key if place is None else jax.device_put(key, place)
+
+
+def _place(leaf: Any) -> Any:
+    return getattr(leaf, "sharding", None)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file under ``folder`` but COMMIT, by its relative path."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != _COMMIT:
+            with path.open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _sync(path: Path) -> None:
+    """Return when ``path``, a file or a folder, is on the disk."""
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,75 @@
+"""The config of an experiment and its launch: flags in, exit status out.
+
+from experiments._harness.config import BaseConfig, launch, setting
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from experiments._harness import command_line, devices
+from experiments._harness.errors import Finished, Stopped, UserError, one_line
+from experiments._harness.settings import BaseConfig, Settings, setting
+
+__all__ = ["BaseConfig", "Settings", "UserError", "launch", "setting"]
+
+C = TypeVar("C", bound=Settings)
+
+
+def launch(
+    main: Callable[[C], Any],
+    Config: type[C],
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    doc: str | None = None,
+    *,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run ``main(config)`` as a command: flags in, exit status out.
+
+    Precedence: an explicit flag, then the preset, then the default. Bad flags end in
+    one line and status 2, a UserError in one line and status 1, Ctrl-C in one line
+    and status 130; anything else is a bug and keeps its traceback. Without ``argv``
+    the command line is read, JAX is prepared (devices.prepare) and the process exits;
+    with it, this returns the status and leaves JAX's settings alone.
+    """
+    name = command_line.experiment_name(main)
+    if argv is None:
+        sys.exit(_launch(name, main, Config, presets or {}, doc, sys.argv[1:], True))
+    return _launch(name, main, Config, presets or {}, doc, list(argv), False)
+
+
+def _launch(
+    name: str,
+    main: Callable[[C], Any],
+    Config: type[C],
+    presets: Mapping[str, Mapping[str, Any]],
+    doc: str | None,
+    argv: list[str],
+    prepare: bool,
+) -> int:
+    def say(message: object) -> None:
+        print(f"{name}: {one_line(str(message))}", file=sys.stderr, flush=True)
+
+    try:
+        config = command_line.parse(name, Config, presets, argv, doc)
+        if config is None:
+            return 0
+    except UserError as error:
+        say(error)
+        return 2
+    try:
+        if prepare and isinstance(config, BaseConfig):
+            devices.prepare(config.host_devices, config.compile_cache)
+        main(config)
+    except UserError as error:
+        say(error)
+        return 1
+    except Finished as done:
+        print(f"{name}: {one_line(str(done))}", flush=True)
+    except Stopped as stop:
+        say(stop)
+        return 128 + stop.signum
+    except KeyboardInterrupt:
+        say("stopped by Ctrl-C; the same command goes on from what was saved")
+        return 130
+    return 0

@@ -1,0 +1,82 @@
+"""metrics.jsonl: one strict JSON object a line, the numbers of one step each.
+
+Nothing in it depends on the clock, so that two runs of one config write the same file.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments._harness.errors import UserError
+from experiments._harness.files import json_text, write_text
+
+
+class MetricsWriter:
+    """Appends rows to a metrics file."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._append("")
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Append the row of ``step``; NaN and infinity are written as null."""
+        self._append(json_text({"step": step, **values}, indent=None) + "\n")
+
+    def sync(self) -> None:
+        """Return when every row is on the disk."""
+        self._append("", sync=True)
+
+    def truncate(self, step: int) -> None:
+        """Drop the rows past ``step``, and a last row that a crash cut short."""
+        rows = [row for row in read_metrics(self.path) if row["step"] <= step]
+        lines = (json_text(row, indent=None) + "\n" for row in rows)
+        write_text(self.path, "".join(lines))
+
+    def _append(self, text: str, *, sync: bool = False) -> None:
+        try:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"cannot write {self.path}: {reason}") from None
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The rows of a metrics file, in order; a last line cut short is left out."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    rows = []
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row["step"], int):
+                raise ValueError("its step is not an integer")
+        except (ValueError, KeyError, TypeError) as error:
+            message = f"{path}: line {number} is not a metrics row: {error}"
+            raise UserError(message) from None
+        rows.append(row)
+    return rows
+
+
+def series(
+    rows: list[dict[str, Any]], names: list[str] | None = None
+) -> dict[str, tuple[list[int], list[float]]]:
+    """``{name: (steps, values)}`` of ``names``, or of every quantity in the rows."""
+    found = names or list(
+        dict.fromkeys(name for row in rows for name in row if name != "step")
+    )
+    return {
+        name: (
+            [row["step"] for row in rows if row.get(name) is not None],
+            [row[name] for row in rows if row.get(name) is not None],
+        )
+        for name in found
+    }

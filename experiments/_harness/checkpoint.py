@@ -14,16 +14,13 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-
+from experiments._harness import state_tree as tree
 from experiments._harness.errors import UserError
 from experiments._harness.extras import need
 from experiments._harness.files import json_text, read_json, write_text
 
-State = TypeVar("State")
 _COMMIT = "COMMIT"
 
 
@@ -75,15 +72,16 @@ class Checkpointer:
         """
         path = self._path(step)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        leaves = _named(_keys_to_data(state))
+        leaves = tree.named(state)
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            _orbax().save(temporary.absolute() / "state", _nest(leaves))
+            _orbax().save(temporary.absolute() / "state", tree.nested(leaves))
             about = {
                 "step": step,
                 "meta": dict(meta or {}),
-                "leaves": {n: [str(a.dtype), list(a.shape)] for n, a in leaves.items()},
+                "leaves": tree.described(leaves),
+                "keys": tree.key_kinds(leaves),
             }
             write_text(temporary / "meta.json", json_text(about))
             hashes = _hashes(temporary)
@@ -100,7 +98,7 @@ class Checkpointer:
         self._drop_old()
         return path
 
-    def restore(self, state: State) -> Saved | None:
+    def restore(self, state: Any) -> Saved | None:
         """The newest good checkpoint in the structure, types and places of ``state``.
 
         ``state`` is a tree of arrays or of jax.ShapeDtypeStruct. None if nothing has
@@ -116,17 +114,11 @@ class Checkpointer:
                 )
             return None
         about = read_json(self._path(step) / "meta.json")
-        abstract = _keys_to_data(state)
-        self._check_tree(step, about["leaves"], _named(abstract))
-        wanted = {
-            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_place(leaf))
-            for name, leaf in _named(abstract).items()
-        }
+        leaves = tree.named(state)
+        self._check_tree(step, about["leaves"], tree.described(leaves))
         source = (self._path(step) / "state").absolute()
-        loaded = _named(_orbax().load(source, _nest(wanted)))
-        structure = jax.tree.structure(abstract)
-        plain = jax.tree.unflatten(structure, [loaded[name] for name in wanted])
-        return Saved(step, jax.tree.map(_data_to_key, state, plain), about["meta"])
+        loaded = tree.named(_orbax().load(source, tree.wanted(leaves)))
+        return Saved(step, tree.rebuilt(state, loaded, about["keys"]), about["meta"])
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{step:06d}"
@@ -151,13 +143,12 @@ class Checkpointer:
     def _check_tree(
         self, step: int, saved: Mapping[str, Any], wanted: Mapping[str, Any]
     ) -> None:
-        described = {n: [str(a.dtype), list(a.shape)] for n, a in wanted.items()}
-        for name in sorted(saved.keys() | described.keys()):
-            if saved.get(name) != described.get(name):
+        for name in sorted(saved.keys() | wanted.keys()):
+            if saved.get(name) != wanted.get(name):
                 raise UserError(
                     f"checkpoint {self._path(step)} does not fit: {name} is "
                     f"{saved.get(name, 'missing')} in it, wanted "
-                    f"{described.get(name, 'no such array')}"
+                    f"{wanted.get(name, 'no such array')}"
                 )
 
     def _drop_old(self) -> None:
@@ -169,59 +160,7 @@ class Checkpointer:
 
 
 def _orbax() -> Any:
-    return need("orbax.checkpoint", "experiments", package="orbax-checkpoint").v1
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    """The leaves by their paths, "params/conv/kernel", in the order of the tree."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in leaves
-    }
-
-
-def _nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain nested dict of ``leaves``: what orbax sees knows no class of ours."""
-    tree: dict[str, Any] = {}
-    for name, leaf in leaves.items():
-        *folders, last = name.split("/")
-        inner = tree
-        for folder in folders:
-            inner = inner.setdefault(folder, {})
-        inner[last] = leaf
-    return tree
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _keys_to_data(tree: Any) -> Any:
-    """``tree`` with typed keys as their integers (abstract ones as abstract ones)."""
-
-    def data(leaf: Any) -> Any:
-        if not _is_key(leaf):
-            return leaf
-        if not isinstance(leaf, jax.ShapeDtypeStruct):
-            return jax.random.key_data(leaf)
-        shape = jax.eval_shape(jax.random.key_data, leaf)
-        return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=leaf.sharding)
-
-    return jax.tree.map(data, tree)
-
-
-def _data_to_key(like: Any, leaf: Any) -> Any:
-    if not _is_key(like):
-        return leaf
-    impl = jax.random.key_impl(like) if isinstance(like, jax.Array) else None
-    key = jax.random.wrap_key_data(leaf, impl=impl)
-    place = _place(like)
-    return key if place is None else jax.device_put(key, place)
-
-
-def _place(leaf: Any) -> Any:
-    return getattr(leaf, "sharding", None)
+    return need("orbax.checkpoint", "experiments").v1
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -51,7 +51,7 @@ class _Parser(flags.ArgumentParser):
 
 
 def experiment_name(owner: Any) -> str:
-    """The name of the module in which a function or class stands: "ddpm"."""
+    """The name of the module in which a class or function stands: "ddpm"."""
     module = sys.modules[owner.__module__]
     spec = getattr(module, "__spec__", None)
     full = spec.name if spec is not None else Path(module.__file__ or "main").stem

@@ -32,7 +32,7 @@ def launch(
     the command line is read, JAX is prepared (devices.prepare) and the process exits;
     with it, this returns the status and leaves JAX's settings alone.
     """
-    name = command_line.experiment_name(main)
+    name = command_line.experiment_name(Config)
     if argv is None:
         sys.exit(_launch(name, main, Config, presets or {}, doc, sys.argv[1:], True))
     return _launch(name, main, Config, presets or {}, doc, list(argv), False)

@@ -79,7 +79,8 @@ class Batches:
         first, last = number * self.batch_size, (number + 1) * self.batch_size
         epochs = range(first // self.length, math.ceil(last / self.length))
         self._orders = {epoch: self._order(epoch) for epoch in epochs}
-        stream = np.concatenate(list(self._orders.values()))
+        orders = list(self._orders.values())
+        stream = orders[0] if len(orders) == 1 else np.concatenate(orders)
         skipped = epochs[0] * self.length
         return stream[first - skipped : last - skipped]
 

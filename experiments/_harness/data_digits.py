@@ -10,7 +10,7 @@ LEVELS = 17
 
 def load() -> ImageData:
     """The digits, split within each class: every fifth of a fixed order is test."""
-    datasets = need("sklearn.datasets", "experiments", package="scikit-learn")
+    datasets = need("sklearn.datasets", "experiments")
     bunch = datasets.load_digits()
     pixels = np.asarray(bunch.images)[..., None]
     labels = np.asarray(bunch.target, np.int32)

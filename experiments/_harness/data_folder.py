@@ -16,7 +16,7 @@ _TESTED = 10  # one image of so many is test
 
 def load(data_dir: str, image_size: int) -> ImageData:
     """RGB images of ``image_size`` pixels a side; subfolders, if any, are classes."""
-    pillow = need("PIL.Image", "experiments", package="pillow")
+    pillow = need("PIL.Image", "experiments")
     folder = Path(data_dir)
     files, labels = _files(folder)
     pixels = np.stack([_pixels(pillow, path, image_size) for path in files])

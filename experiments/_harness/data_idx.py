@@ -18,13 +18,13 @@ _TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 def load(data_dir: str) -> ImageData:
     """The images of the four files; of the two t10k files alone, split 9 to 1."""
     folder = Path(data_dir)
-    found = {name: _find(folder, name) for name in (*_TRAIN, *_TEST)}
-    wanted = _TEST if all(found[name] is None for name in _TRAIN) else _TRAIN + _TEST
-    missing = [name for name in wanted if found[name] is None]
+    found = _present(folder)
+    wanted = _TEST if found.keys() == set(_TEST) else _TRAIN + _TEST
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(
-            f"--data_dir={folder}: no MNIST there: looked for "
-            f"{', '.join(f'{name}[.gz]' for name in missing)}"
+            f"--data_dir={folder}: MNIST is not whole there: looked for "
+            f"{', '.join(f'{name}[.gz]' for name in missing)} (t10k alone would do)"
         )
     test = _pair(*(found[name] for name in _TEST))
     if wanted == _TEST:
@@ -54,11 +54,13 @@ def load(data_dir: str) -> ImageData:
     )
 
 
-def _find(folder: Path, name: str) -> Path | None:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    return None
+def _present(folder: Path) -> dict[str, Path]:
+    """The files that are there, by their names without .gz; plain before gzipped."""
+    paths = {
+        name: [p for p in (folder / name, folder / f"{name}.gz") if p.is_file()]
+        for name in _TRAIN + _TEST
+    }
+    return {name: found[0] for name, found in paths.items() if found}
 
 
 def _pair(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:

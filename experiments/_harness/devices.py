@@ -6,6 +6,7 @@ sharded over them (about twice as fast on two cores for a convolution).
 """
 
 import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,4 +130,15 @@ def device_facts() -> dict[str, Any]:
         "kind": devices[0].device_kind,
         "count": len(devices),
         "cores": usable_cores(),
+        "processor": _processor(),
     }
+
+
+def _processor() -> str:
+    """The name of the host's CPU, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    named = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return named[0] if named else platform.machine()

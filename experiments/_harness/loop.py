@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from experiments._harness.checkpoint import Checkpointer
 from experiments._harness.devices import replicate, shard_batch
-from experiments._harness.errors import NonFinite, Stopped
+from experiments._harness.errors import NonFinite, Stopped, UserError
 from experiments._harness.metrics import MetricsWriter
 from experiments._harness.progress import Progress
 
@@ -72,6 +72,10 @@ def run(
     saved = checkpointer.restore(state) if checkpointer is not None else None
     if saved is not None:
         start = saved_at = saved.step
+        if start > num_steps:
+            raise UserError(
+                f"{start} steps are saved already: wanted at most {num_steps}"
+            )
         state = saved.state
         batches.restore(saved.meta["batches"])
         window.restore(saved.meta["window"])
@@ -107,7 +111,7 @@ def run(
                     metrics.write(number, row)
             if _due(number, save_every, num_steps):
                 save(number)
-            if signals.caught is not None and number < num_steps:
+            if signals.caught is not None:
                 save(number)
                 raise Stopped(
                     signals.caught, _farewell(number, num_steps, checkpointer)
@@ -167,7 +171,7 @@ class _Window:
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
         if self.shown is not None:
-            self.shown.update(number, **dict(itertools.islice(values.items(), 1)))
+            self.shown.update(number, dict(itertools.islice(values.items(), 1)))
         if _due(number, self.every, self.last):
             means = {name: total / self._count for name, total in self._sums.items()}
             if self.writer is not None:

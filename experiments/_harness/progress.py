@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from rich.progress import Progress as Bar
 
 
 class Progress:
-    """``with Progress(3000, "train") as shown: shown.update(step, loss=0.3)``.
+    """``with Progress(3000, "train") as shown: shown.update(step, {'loss': 0.3})``.
 
     At a terminal (stderr) a bar with rate, time left and the current numbers;
     elsewhere one line on stdout every ``interval`` seconds. ``show=False``: nothing.
@@ -65,7 +66,7 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, step: int, **numbers: float) -> None:
+    def update(self, step: int, numbers: Mapping[str, float]) -> None:
         """Show that ``step`` of ``total`` is done, and the current numbers."""
         if not self.show:
             return

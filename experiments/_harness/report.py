@@ -56,7 +56,7 @@ def _provenance(content: Mapping[str, Any]) -> list[str]:
         f"    {content['command']}",
         "",
         f"{content.get('date', '')}; {device.get('count')} x {device.get('kind')} "
-        f"({device.get('platform')}, {device.get('cores')} cores); "
+        f"on {device.get('cores')} cores of {device.get('processor')}; "
         f"{_number(content.get('wall_seconds'))} s"
         f"{' after a resumption' if content.get('resumed') else ''}; "
         f"seed {content['config'].get('seed')}; {versions}.",

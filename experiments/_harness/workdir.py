@@ -13,6 +13,7 @@ from experiments._harness.checkpoint import Checkpointer
 from experiments._harness.command_line import experiment_name
 from experiments._harness.devices import device_facts
 from experiments._harness.errors import Finished, UserError
+from experiments._harness.extras import require
 from experiments._harness.files import json_text, read_json, write_text
 from experiments._harness.metrics import MetricsWriter
 from experiments._harness.settings import BaseConfig, same_run, settings_of
@@ -52,10 +53,11 @@ class Run:
 def open_run(config: BaseConfig) -> Run:
     """Make or resume the run that ``config`` names; load the data before this.
 
-    Raises UserError if the folder cannot be used, holds something else or a run with
-    other settings, or must be empty (``resume="never"``) and is not; Finished if the
-    run has its results already. Nothing is ever deleted.
+    Raises UserError if an extra is missing, or if the folder cannot be used, holds
+    something else or a run with other settings, or must be empty (``resume="never"``)
+    and is not; Finished if the run has its results. Nothing is ever deleted.
     """
+    require("experiments", "matplotlib", "orbax")
     folder = Path(config.workdir)
     name = experiment_name(type(config))
     resumed = _check(folder, name, config)

@@ -113,8 +113,8 @@ def ddim_posterior(
     Article: kexue.fm/archives/9181.  Paper: arXiv 2010.02502, eq. 7.
     Differs: a larger sigma (beta_t is one at t = 1, 2, 3 of the default schedule) makes
     the article's root imaginary; here it is taken as beta_bar_s, the largest of the
-    family, so that the marginals hold. The coefficient of x0 is computed in a form
-    without cancellation.
+    family, so that the marginals hold. From t to t - 1 the coefficient of x0 is
+    computed in a form without cancellation.
     Cost: one pass over x_t.
     Raises: TypeError or ValueError for a wrong dtype or shape, a negative number as
     sigma, a concrete t outside of 1..T, or a concrete s outside of 0..T-1.
@@ -131,8 +131,11 @@ def ddim_posterior(
     earlier = _check_earlier(name, schedule, t, s)
     at, before = entries(schedule, t, x_t, x0), entries(schedule, earlier, x_t, x0)
     sigma = _check_sigma(name, t, sigma, at.dtype)
-    a = at.alpha_bar / before.alpha_bar
-    b_squared = jnp.maximum(at.beta_bar**2 - (a * before.beta_bar) ** 2, 0)
+    if s is None:
+        a, b_squared = at.alpha, at.beta**2
+    else:
+        a = at.alpha_bar / before.alpha_bar
+        b_squared = jnp.maximum(at.beta_bar**2 - (a * before.beta_bar) ** 2, 0)
     std = jnp.minimum(expand_trailing(sigma, at.beta), before.beta_bar)
     gap = (before.beta_bar - std) * (before.beta_bar + std)
     # The inner where keeps the gradient of the root finite at 0.

@@ -38,8 +38,8 @@ def four_variable_loss(
     """The loss of a network that predicts the noise of the last step alone.
 
     ``four_variable_loss_at`` with ``key_t, key_bar, key_eps = split(key, 3)``, t ~
-    U{1..T} by ``randint(key_t, [B], 1, T + 1)``, and eps_bar and eps normal noise of
-    the other two.
+    U{1..T} by int32 ``randint(key_t, [B], 1, T + 1)``, and eps_bar and eps normal noise
+    of the other two.
 
     Shapes: x0 [B, *d], eps_fn([B, *d], int32 [B]) -> [B, *d]; DDPMLoss of a scalar and
     three [B].
@@ -113,7 +113,7 @@ def reduced_variance_loss(
     """The loss with the expectation of ``four_variable_loss`` and less variance.
 
     ``reduced_variance_loss_at`` with ``key_t, key_noise = split(key)``, t ~ U{1..T} by
-    ``randint(key_t, [B], 1, T + 1)`` and normal noise of ``key_noise``.
+    int32 ``randint(key_t, [B], 1, T + 1)`` and normal noise of ``key_noise``.
 
     Shapes: x0 [B, *d], eps_fn([B, *d], int32 [B]) -> [B, *d]; DDPMLoss of a scalar and
     three [B].

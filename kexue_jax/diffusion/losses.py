@@ -91,7 +91,7 @@ def ddpm_loss(
     """The training loss of a diffusion model at one random step per example.
 
     ``ddpm_loss_at`` with ``key_t, key_noise = split(key)``, t ~ U{1..T} by
-    ``randint(key_t, [B], 1, T + 1)`` and normal noise of ``key_noise``.
+    int32 ``randint(key_t, [B], 1, T + 1)`` and normal noise of ``key_noise``.
 
     Shapes: x0 [B, *d], eps_fn([B, *d], int32 [B]) -> [B, *d]; DDPMLoss of a scalar and
     three [B].

@@ -32,7 +32,8 @@ def main(config: Config) -> None:
     folder = Path(config.results)
     if not folder.is_dir():
         raise UserError(f"--results={folder} is no folder: wanted one of results")
-    write_text(Path(config.output), results_page(folder))
+    page = Path(config.output)
+    write_text(page, results_page(folder, page))
     print(f"wrote {config.output}")
 
 

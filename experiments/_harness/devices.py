@@ -27,12 +27,16 @@ def prepare(host_devices: int = 0, compile_cache: str = "auto") -> None:
     ``compile_cache`` is a folder, "off", or "auto": JAX_COMPILATION_CACHE_DIR where
     that is set, else ``kexue_jax/xla`` in the user's cache folder.
     """
+    _set_cache(compile_cache)
     asked_elsewhere = (
         "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
         or "JAX_NUM_CPU_DEVICES" in os.environ
     )
     if host_devices or not asked_elsewhere:
         jax.config.update("jax_num_cpu_devices", host_devices or usable_cores())
+
+
+def _set_cache(compile_cache: str) -> None:
     if compile_cache == "off":
         jax.config.update("jax_enable_compilation_cache", False)
         return

@@ -1,5 +1,6 @@
 """report.md of one run and RESULTS.md of all, written from results.json alone."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def results_page(folder: Path) -> str:
-    """The text of RESULTS.md: the claims of every ``folder/NAME/results.json``."""
+def results_page(folder: Path, page: Path) -> str:
+    """The text of ``page``: the claims of every ``folder/NAME/results.json``."""
     runs = {
         p.parent.name: read_results(p.parent) for p in folder.glob("*/results.json")
     }
@@ -45,7 +46,8 @@ def results_page(folder: Path) -> str:
     for name in sorted(runs):
         lines += [f"## {name}", "", *_provenance(runs[name]), ""]
         lines += [*_claims(runs[name]["claims"]), ""]
-        lines += [f"[Report]({folder.as_posix()}/{name}/report.md)", ""]
+        report = os.path.relpath(folder / name / "report.md", page.parent)
+        lines += [f"[Report]({Path(report).as_posix()})", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -40,20 +40,18 @@ def _set_cache(compile_cache: str) -> None:
     if compile_cache == "off":
         jax.config.update("jax_enable_compilation_cache", False)
         return
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if compile_cache == "auto" and "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     folder = cache_folder() if compile_cache == "auto" else Path(compile_cache)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if (
-            compile_cache == "auto"
-        ):  # a home that cannot be written is no reason to stop
+        if compile_cache == "auto":  # a home without room is no reason to stop
             return
         reason = error.strerror or error
         raise UserError(f"--compile_cache={folder} cannot be used: {reason}") from None
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def usable_cores() -> int:

@@ -68,36 +68,13 @@ def run(
     """
     if mesh is not None:
         state = replicate(mesh, state)
-    window, start, saved_at = _Window(metrics, log_every, num_steps), 0, -1
-    saved = checkpointer.restore(state) if checkpointer is not None else None
-    if saved is not None:
-        start = saved_at = saved.step
-        if start > num_steps:
-            raise UserError(
-                f"{start} steps are saved already: wanted at most {num_steps}"
-            )
-        state = saved.state
-        batches.restore(saved.meta["batches"])
-        window.restore(saved.meta["window"])
-    if metrics is not None:
-        metrics.truncate(start)
-
-    def save(step_done: int) -> None:
-        nonlocal saved_at
-        window.drain()
-        if checkpointer is None or saved_at == step_done:
-            return
-        if metrics is not None:
-            metrics.sync()
-        meta = {"batches": batches.state(), "window": window.state()}
-        checkpointer.save(step_done, state, meta)
-        saved_at = step_done
-
+    window = _Window(metrics, log_every, num_steps)
+    keeper = _Keeper(checkpointer, metrics, batches, window)
+    state, start = keeper.resumed(state, num_steps)
     with (
         _Signals() as signals,
-        Progress(num_steps, start=start, show=progress) as shown,
+        Progress(num_steps, start=start, show=progress) as window.shown,
     ):
-        window.shown = shown
         for number in range(start + 1, num_steps + 1):
             batch = next(batches)
             if mesh is not None:
@@ -109,13 +86,11 @@ def run(
                 row = {n: float(v) for n, v in evaluate(state, number).items()}
                 if metrics is not None:
                     metrics.write(number, row)
-            if _due(number, save_every, num_steps):
-                save(number)
+            if _due(number, save_every, num_steps) or signals.caught is not None:
+                keeper.save(number, state)
             if signals.caught is not None:
-                save(number)
-                raise Stopped(
-                    signals.caught, _farewell(number, num_steps, checkpointer)
-                )
+                farewell = keeper.farewell(number, num_steps)
+                raise Stopped(signals.caught, farewell)
     return state
 
 
@@ -123,13 +98,51 @@ def _due(number: int, every: int, last: int) -> bool:
     return number == last or (every > 0 and number % every == 0)
 
 
-def _farewell(number: int, last: int, checkpointer: Checkpointer | None) -> str:
-    if checkpointer is None:
-        return f"stopped at step {number} of {last}; nothing is saved in this run"
-    return (
-        f"stopped at step {number} of {last} and saved in {checkpointer.folder}: the "
-        "same command goes on from there"
-    )
+class _Keeper:
+    """What of a run is on the disk: it resumes from there, and saves to there."""
+
+    def __init__(
+        self,
+        checkpointer: Checkpointer | None,
+        metrics: MetricsWriter | None,
+        batches: Batches,
+        window: "_Window",
+    ) -> None:
+        self.checkpointer, self.metrics = checkpointer, metrics
+        self.batches, self.window = batches, window
+
+    def resumed(self, state: State, last: int) -> tuple[State, int]:
+        """The state to go on from and its step; rows past that step are dropped."""
+        saved = self.checkpointer.restore(state) if self.checkpointer else None
+        start = 0
+        if saved is not None:
+            state, start = saved.state, saved.step
+            if start > last:
+                raise UserError(
+                    f"{start} steps are saved already: wanted at most {last}"
+                )
+            self.batches.restore(saved.meta["batches"])
+            self.window.restore(saved.meta["window"])
+        if self.metrics is not None:
+            self.metrics.truncate(start)
+        return state, start
+
+    def save(self, number: int, state: Any) -> None:
+        """Save step ``number``, once every metric so far is read, good and on disk."""
+        self.window.drain()
+        if self.metrics is not None:
+            self.metrics.sync()
+        if self.checkpointer is not None:
+            meta = {"batches": self.batches.state(), "window": self.window.state()}
+            self.checkpointer.save(number, state, meta)
+
+    def farewell(self, number: int, last: int) -> str:
+        if self.checkpointer is None:
+            return f"stopped at step {number} of {last}; nothing is saved in this run"
+        return (
+            f"stopped at step {number} of {last} and saved in "
+            f"{self.checkpointer.folder}: the same command goes on from there"
+        )
 
 
 class _Window:

@@ -137,13 +137,14 @@ def wanted(kind: type, about: Setting) -> str:
     if kind is str:
         return "a line of printable text, not empty"
     noun = "an integer" if kind is int else "a finite number"
-    parts = []
-    if about.minimum is not None:
-        more = "greater than" if about.open_minimum else "of at least"
-        parts.append(f"{more} {about.minimum}")
-    if about.maximum is not None:
-        parts.append(f"of at most {about.maximum}")
-    return " ".join([noun, " and ".join(parts)]).strip()
+    low, high = about.minimum, about.maximum
+    if low is None:
+        return noun if high is None else f"{noun} of at most {high}"
+    if about.open_minimum:
+        return f"{noun} above {low}" + ("" if high is None else f", at most {high}")
+    return (
+        f"{noun} of at least {low}" if high is None else f"{noun} from {low} to {high}"
+    )
 
 
 def same_run(saved: Mapping[str, Any], config: Settings) -> list[str]:

@@ -115,7 +115,7 @@ def test_help_names_every_flag_with_its_default(flag, capsys):
     assert captured.out.startswith("A toy.\n")
     for field in dataclasses.fields(toy.Config):
         assert f"--{field.name}=" in captured.out
-    for part in ("runs/toy", "--learning_rate=0.1", "greater than 0", "smoke"):
+    for part in ("runs/toy", "--learning_rate=0.1", "a finite number above 0", "smoke"):
         assert part in captured.out
 
 

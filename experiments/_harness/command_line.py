@@ -70,15 +70,15 @@ def parse(
     Raises UserError, one line that names the flag, for anything malformed.
     """
     rows = _rows(name, Config, presets)
+    filled: dict[str, Any] = {}
+    if issubclass(Config, BaseConfig):
+        filled["workdir"] = f"runs/{name}"
     if any(token in _HELP for token in argv):
-        print(_help(name, rows, presets, doc))
+        print(_help(name, rows, filled, presets, doc))
         return None
     given = _given(rows, argv)
-    chosen: dict[str, Any] = {}
-    if issubclass(Config, BaseConfig):
-        chosen["workdir"] = f"runs/{name}"
-    chosen |= presets.get(given.get("preset", "default"), {})
-    return Config(**chosen | given)
+    chosen = presets.get(given.get("preset", "default"), {})
+    return Config(**filled | chosen | given)
 
 
 def _rows(
@@ -130,6 +130,7 @@ def _given(rows: Sequence[Row], argv: Sequence[str]) -> dict:
 def _help(
     name: str,
     rows: Sequence[Row],
+    filled: Mapping[str, Any],
     presets: Mapping[str, Mapping[str, Any]],
     doc: str | None,
 ) -> str:
@@ -139,9 +140,7 @@ def _help(
         f"python -m experiments.{name} [--flag=value ...]",
     ]
     for field, kind, about in rows:
-        default = field.default
-        if field.name == "workdir" and default == "":
-            default = f"runs/{name}"
+        default = filled.get(field.name, field.default)
         shown = str(default).lower() if kind is bool else default
         lines.append(f"  --{field.name}={shown}")
         text = f"{about.help} ({wanted(kind, about)})"

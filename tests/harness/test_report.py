@@ -37,6 +37,14 @@ def test_all_results_into_one_page(tmp_path, capsys):
     assert capsys.readouterr().out == f"wrote {page}\n"
 
 
+def test_help(capsys):
+    assert command("--help") == 0
+    out = capsys.readouterr().out
+    assert "  --workdir=\n" in out
+    assert "  --results=experiments/results\n" in out
+    assert "preset" not in out
+
+
 def test_one_run_again_with_its_curves(tmp_path):
     folder = a_run(tmp_path / "run")
     assert command(f"--workdir={folder}") == 0

@@ -78,7 +78,7 @@ def parse(
         return None
     given = _given(rows, argv)
     chosen = presets.get(given.get("preset", "default"), {})
-    return Config(**filled | chosen | given)
+    return Config(**{**filled, **chosen, **given})
 
 
 def _rows(

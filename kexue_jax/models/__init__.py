@@ -1,0 +1,15 @@
+"""Networks as pairs of pure functions; the only place that imports flax."""
+
+from kexue_jax.models.classifier import ClassifierOutput, image_classifier
+from kexue_jax.models.functional import Model, functional
+from kexue_jax.models.unet_paper import unet_paper
+from kexue_jax.models.unet_small import unet_small
+
+__all__ = [
+    "Model",
+    "functional",
+    "unet_small",
+    "unet_paper",
+    "ClassifierOutput",
+    "image_classifier",
+]

@@ -2,4 +2,27 @@
 
 from kexue_jax.articles._article import Tool
 
-ROWS: tuple[Tool, ...] = ()
+ROWS = (
+    Tool(
+        "evaluation.DensityCoverage", "arXiv 2002.09797, what density_coverage returns"
+    ),
+    Tool(
+        "evaluation.PrecisionRecall", "arXiv 1904.06991, what precision_recall returns"
+    ),
+    Tool("evaluation.density_coverage", "arXiv 2002.09797"),
+    Tool("evaluation.precision_recall", "arXiv 1904.06991"),
+    Tool("evaluation.frechet_distance", "arXiv 1706.08500"),
+    Tool("evaluation.polynomial_mmd", "arXiv 1801.01401"),
+    Tool("evaluation.Neighbors", "what nearest_neighbors returns"),
+    Tool(
+        "evaluation.TwoSampleAccuracy",
+        "arXiv 1610.06545, what two_sample_accuracy returns",
+    ),
+    Tool("evaluation.nearest_neighbors", "a definition"),
+    Tool("evaluation.two_sample_accuracy", "arXiv 1610.06545"),
+    Tool("models.Model", "how this library holds a network"),
+    Tool("models.functional", "how this library holds a network"),
+    Tool("models.ClassifierOutput", "what image_classifier returns"),
+    Tool("models.image_classifier", "a yardstick for generated images"),
+    Tool("optim.Average", "what the averages of optim.ema keep"),
+)

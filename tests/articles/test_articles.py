@@ -46,14 +46,11 @@ def cited(target: Any) -> set[int]:
     return {int(number) for number in re.findall(r"(?<![\d.])\d{4,5}(?![\d.]\d)", line)}
 
 
-def result_types(names: tuple[str, ...]) -> set[type]:
-    """The classes that the functions among ``names`` take and give back."""
-    found: set[type] = set()
-    for target in map(PUBLIC.get, names):
-        if inspect.isfunction(target):
-            for hint in typing.get_type_hints(target).values():
-                found |= {hint, *typing.get_args(hint)}
-    return found
+def result_types(names: tuple[str, ...]) -> list[Any]:
+    """The classes that the functions among ``names`` give back."""
+    functions = [PUBLIC[name] for name in names if inspect.isfunction(PUBLIC[name])]
+    results = [typing.get_type_hints(f).get("return") for f in functions]
+    return [c for hint in results for c in (hint, *typing.get_args(hint))]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

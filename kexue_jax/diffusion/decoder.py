@@ -10,9 +10,9 @@ import numpy as np
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype, expand_trailing
 
-# Below this the logarithm of the normal distribution function is taken from its
-# continued fraction, of which these many terms reach float64 there.
-_TAIL, _TERMS = -5.0, 24
+# Below this Phi is taken from its continued fraction, of which so many terms reach
+# float64 there.
+_TAIL, _TERMS = -8.0, 12
 # Half widths below this, over sigma and times the hazard, are integrated directly.
 _NARROW = 0.25
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
@@ -53,33 +53,48 @@ def discretized_log_likelihood(
     sigma = _check_sigma(name, sigma, x, dtype)
     x, mean, delta = x.astype(dtype), mean.astype(dtype), 1 / (levels - 1)
     middle, half = (x - mean) / sigma, delta / sigma
-    inner = _log_interval(middle, jnp.broadcast_to(half, middle.shape))
-    first, last = _log_ndtr(middle + half), _log_ndtr(half - middle)
-    return jnp.where(x < delta - 1, first, jnp.where(x > 1 - delta, last, inner))
+    half = jnp.broadcast_to(half, middle.shape)
+    narrow, m, width = _fold(middle, half)
+    # All four ends at once: a < b of the folded level, and those of the outer levels.
+    ends = jnp.stack([m - width, m + width, middle + half, half - middle])
+    log_phi, log_hazard = _log_ndtr_and_hazard(ends)
+    # ln(Phi(b) / Phi(a)) is (a^2 - b^2) / 2 = -2 m width and the hazards phi / Phi,
+    # which does not cancel however far out a and b lie.
+    ratio = log_hazard[0] - log_hazard[1] - 2 * m * width
+    wide = log_phi[1] + jnp.log1p(-jnp.exp(-ratio))
+    inner = jnp.where(narrow, _narrow_interval(middle, half, narrow), wide)
+    outer = jnp.where(x < delta - 1, log_phi[2], log_phi[3])
+    return jnp.where((x < delta - 1) | (x > 1 - delta), outer, inner)
 
 
 def _check_sigma(name: str, sigma: Any, x: jax.Array, dtype: Any) -> jax.Array:
     """``sigma`` as an array that meets x; raise unless a number > 0 or [...]."""
     if checks.is_array(sigma) and np.ndim(sigma):
         checks.array(name, "sigma", sigma)
-        checks.shapes(name, sigma=(sigma, "..."), x=(x, "... *d"))
+        if sigma.shape != x.shape[: sigma.ndim]:
+            wanted = f"of a shape that starts that of `x`, {x.shape}"
+            raise checks.fail(name, "sigma", f"shape {sigma.shape}", wanted)
     else:
         checks.number(name, "sigma", sigma, minimum=0, open_minimum=True, traced=True)
     return expand_trailing(jnp.asarray(sigma, dtype), x)
 
 
-def _log_interval(middle: jax.Array, half: jax.Array) -> jax.Array:
-    """ln[Phi(middle + half) - Phi(middle - half)], half > 0."""
+def _fold(middle: jax.Array, half: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Where a level is narrow; and for the others their middle <= 0 and half width.
+
+    Each of two branches sees harmless values where the other is taken, so that the
+    gradients of both are finite.
+    """
     m = -jnp.abs(middle)
     narrow = (half < _NARROW) & (-m * half < _NARROW)
-    # Each branch sees harmless values where the other is taken, for the gradients.
-    density = _narrow_interval(jnp.where(narrow, m, 0), jnp.where(narrow, half, 1))
-    tails = _wide_interval(jnp.where(narrow, 0, m), jnp.where(narrow, 1, half))
-    return jnp.where(narrow, density, tails)
+    return narrow, jnp.where(narrow, 0, m), jnp.where(narrow, 1, half)
 
 
-def _narrow_interval(m: jax.Array, half: jax.Array) -> jax.Array:
-    """The density at m times the width, by the mean of exp(-m s - s^2 / 2)."""
+def _narrow_interval(
+    middle: jax.Array, half: jax.Array, narrow: jax.Array
+) -> jax.Array:
+    """The density at the middle times the width, by the mean of exp(-m s - s^2 / 2)."""
+    m, half = jnp.where(narrow, middle, 0), jnp.where(narrow, half, 1)
     mean = jnp.zeros_like(m)
     for node, weight in zip(_NODES.tolist(), _WEIGHTS.tolist(), strict=True):
         s = node * half
@@ -87,37 +102,23 @@ def _narrow_interval(m: jax.Array, half: jax.Array) -> jax.Array:
     return jnp.log(2 * half) + _log_density(m) + jnp.log(mean)
 
 
-def _wide_interval(m: jax.Array, half: jax.Array) -> jax.Array:
-    """ln Phi(b) + ln(1 - Phi(a) / Phi(b)) for a = m - half < b = m + half, m <= 0.
-
-    ln(Phi(b) / Phi(a)) is (a^2 - b^2) / 2 = -2 m half and the hazards phi / Phi, which
-    does not cancel however far out a and b lie.
-    """
-    a, b = m - half, m + half
-    ratio = _log_hazard(a) - _log_hazard(b) - 2 * m * half
-    return _log_ndtr(b) + jnp.log1p(-jnp.exp(-ratio))
-
-
 def _log_density(x: jax.Array) -> jax.Array:
     return -(x**2) / 2 - math.log(2 * math.pi) / 2
 
 
-def _log_ndtr(x: jax.Array) -> jax.Array:
-    """ln Phi(x), exact in value and gradient for every x."""
-    tail = jnp.minimum(x, _TAIL)
-    far = _log_density(tail) - jnp.log(_far_hazard(tail))
-    return jnp.where(x < _TAIL, far, jax.scipy.special.log_ndtr(jnp.maximum(x, _TAIL)))
-
-
-def _log_hazard(x: jax.Array) -> jax.Array:
-    """ln(phi(x) / Phi(x)), without cancellation where x is far below 0."""
-    near = jnp.maximum(x, _TAIL)
-    close = _log_density(near) - jax.scipy.special.log_ndtr(near)
-    return jnp.where(x < _TAIL, jnp.log(_far_hazard(jnp.minimum(x, _TAIL))), close)
+def _log_ndtr_and_hazard(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """ln Phi(x) and ln(phi(x) / Phi(x)), exact in value and gradient for every x."""
+    near, tail = jnp.maximum(x, _TAIL), jnp.minimum(x, _TAIL)
+    log_phi, log_hazard = jax.scipy.special.log_ndtr(near), jnp.log(_far_hazard(tail))
+    far = x < _TAIL
+    return (
+        jnp.where(far, _log_density(tail) - log_hazard, log_phi),
+        jnp.where(far, log_hazard, _log_density(near) - log_phi),
+    )
 
 
 def _far_hazard(x: jax.Array) -> jax.Array:
-    """phi(x) / Phi(x) for x <= -5: y + 1 / (y + 2 / (y + 3 / (y + ...))), y = -x."""
+    """phi(x) / Phi(x) far below 0: y + 1 / (y + 2 / (y + 3 / (y + ...))), y = -x."""
     hazard = -x
     for term in range(_TERMS, 0, -1):
         hazard = term / hazard - x

@@ -252,22 +252,23 @@ def normal_kl(p: Normal, q: Normal) -> np.ndarray:
     return 0.5 * (ratio - 1 - np.log(ratio) + distance)
 
 
-def log_interval(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """ln of the mass of N(0, 1) between a < b (infinite ends allowed), by quadrature.
+def log_interval(middle: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """ln of the mass of N(0, 1) within ``half`` of ``middle``, by quadrature.
 
-    Folded to the left side, cut where the density has fallen by e^-45 from its largest.
+    Folded to the left side, and cut where the density has fallen by e^-45.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    swap = a + b > 0
-    a, b = np.where(swap, -b, a), np.where(swap, -a, b)
-    peak = np.minimum(b, 0)  # the largest density; a <= peak, as a + b <= 0
+    middle = -np.abs(middle)
+    low, high = middle - half, middle + half
+    peak = np.minimum(high, 0)  # the largest density
     reach = 90 / (np.abs(peak) + np.sqrt(peak**2 + 90))
-    low, high = np.maximum(a, peak - reach), np.minimum(b, peak + reach)
+    cut = (low < peak - reach) | (high > peak + reach)
+    low, high = np.maximum(low, peak - reach), np.minimum(high, peak + reach)
+    half = np.where(cut, (high - low) / 2, half)
     nodes, weights = np.polynomial.legendre.leggauss(120)
-    x = (low + high)[..., None] / 2 + (high - low)[..., None] / 2 * nodes
+    x = (low + high)[..., None] / 2 + half[..., None] * nodes
     # relative to the density at the peak: exponent -(x - peak)(x + peak) / 2
     exponent = -(x - peak[..., None]) * (x + peak[..., None]) / 2
-    mass = (weights * np.exp(exponent)).sum(-1) * (high - low) / 2
+    mass = (weights * np.exp(exponent)).sum(-1) * half
     return np.log(mass) - peak**2 / 2 - 0.5 * np.log(2 * np.pi)
 
 
@@ -277,10 +278,14 @@ def discretized_log_likelihood(
     sigma = np.asarray(sigma, np.float64)
     sigma = sigma.reshape(sigma.shape + (1,) * (x.ndim - sigma.ndim))
     level = np.rint((x + 1) / 2 * (levels - 1))
-    delta = 1 / (levels - 1)
-    low = np.where(level <= 0, -np.inf, (x - delta - mean) / sigma)
-    high = np.where(level >= levels - 1, np.inf, (x + delta - mean) / sigma)
-    return log_interval(low, high)
+    middle = (x - mean) / sigma
+    half = np.broadcast_to(1 / (levels - 1) / sigma, x.shape)
+    # The outer levels reach out to infinity: 100 standard deviations beyond.
+    far = half + np.abs(middle) + 100
+    middle = np.where(level <= 0, middle + half - far, middle)
+    middle = np.where(level >= levels - 1, middle - half + far, middle)
+    outer = (level <= 0) | (level >= levels - 1)
+    return log_interval(middle, np.where(outer, far, half))
 
 
 def elbo_bits_per_dim(

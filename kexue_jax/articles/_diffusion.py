@@ -38,7 +38,10 @@ ROWS = (
             "tests/diffusion/test_losses.py",
             "tests/diffusion/test_four_variable.py",
         ),
-        experiments=("experiments.ddpm",),
+        experiments=(
+            "experiments.ddpm",
+            "experiments.ddpm_oracle",
+        ),
     ),
     Article(
         9152,
@@ -122,7 +125,10 @@ ROWS = (
             "tests/diffusion/test_moments.py",
             "tests/diffusion/test_process.py",
         ),
-        experiments=("experiments.ddpm",),
+        experiments=(
+            "experiments.ddpm",
+            "experiments.ddpm_oracle",
+        ),
     ),
     Article(
         9209,
@@ -155,6 +161,7 @@ ROWS = (
             "tests/diffusion/test_schedules.py",
             "tests/diffusion/test_ode.py",
         ),
+        experiments=("experiments.ddpm_oracle",),
     ),
     Article(
         9245,
@@ -180,7 +187,7 @@ ROWS = (
             "tests/diffusion/test_oracles.py",
             "tests/diffusion/test_likelihood.py",
         ),
-        experiments=("experiments.ddpm",),
+        experiments=("experiments.ddpm_oracle",),
     ),
     Article(
         9246,
@@ -205,6 +212,9 @@ ROWS = (
             "diffusion.guided_eps_fn",
         ),
         tests=("tests/diffusion/test_guidance.py",),
-        experiments=("experiments.ddpm",),
+        experiments=(
+            "experiments.ddpm",
+            "experiments.ddpm_oracle",
+        ),
     ),
 )

@@ -1,5 +1,6 @@
 """The table of articles in both directions: rows to names and names to rows."""
 
+import ast
 import inspect
 import re
 import subprocess
@@ -44,6 +45,17 @@ def cited(target: Any) -> set[int]:
     """The ids of the articles that a docstring cites on its Article line."""
     line = article_line(target).split("Paper:")[0]
     return {int(number) for number in re.findall(r"(?<![\d.])\d{4,5}(?![\d.]\d)", line)}
+
+
+def experiments() -> dict[str, set[int]]:
+    """The experiments, and the ids that each cites in its module's docstring."""
+    folder, found = ROOT / "experiments", {}
+    for path in (*folder.glob("[!_]*.py"), *folder.glob("[!_]*/__main__.py")):
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        ids = re.findall(r"kexue\.fm/archives/(\d+(?:(?:,\s| and )\d+)*)", doc)
+        name = path.relative_to(folder).parts[0].removesuffix(".py")
+        found[f"experiments.{name}"] = set(map(int, re.findall(r"\d+", " ".join(ids))))
+    return found
 
 
 def result_types(names: tuple[str, ...]) -> list[Any]:
@@ -104,14 +116,17 @@ def test_name_is_public_and_cites_its_row(row: Article, name: str) -> None:
 
 
 @pytest.mark.parametrize("row", BUILT, ids=lambda row: str(row.id))
-def test_tests_and_experiments_of_built_rows_exist(row: Article) -> None:
+def test_tests_of_built_rows_exist(row: Article) -> None:
     assert row.tests
     for path in row.tests:
         assert path.startswith("tests/") and (ROOT / path).is_file(), path
-    for module in row.experiments:
-        place = ROOT.joinpath(*module.split("."))
-        assert module.startswith("experiments.")
-        assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
+
+
+def test_experiments_and_rows_name_each_other() -> None:
+    cited_by = experiments()
+    assert {name for row in ARTICLES for name in row.experiments} <= set(cited_by)
+    for name, ids in cited_by.items():
+        assert ids == {row.id for row in ARTICLES if name in row.experiments}, name
 
 
 def test_every_public_name_is_in_a_row_or_a_tool() -> None:

@@ -1,5 +1,6 @@
 """The DDIM family against a float64 NumPy loop with equal noise; its inverse."""
 
+import functools
 import itertools
 
 import jax
@@ -17,7 +18,14 @@ from kexue_jax.diffusion import (
     linear_schedule,
     mixture_eps,
 )
-from tests.diffusion.chains import draws, eps_fn, eps_numpy, gaussian_fn, relative
+from tests.diffusion.chains import (
+    draws,
+    eps_fn,
+    eps_numpy,
+    gaussian_fn,
+    normals,
+    relative,
+)
 from tests.oracles import diffusion_sampling as oracle
 
 T = 1000
@@ -25,7 +33,7 @@ SCHEDULE = kexue_schedule(T=T, dtype=jnp.float64)
 VARIANCE = jnp.linspace(0.0, 0.7, T + 1, dtype=jnp.float64)
 KEY = jax.random.key(5)
 SHAPE = (4, 3)
-X_T = jax.random.normal(jax.random.key(2), SHAPE, jnp.float64)
+X_T = normals(2, *SHAPE)
 OPTIONS = {
     "ddim": {"eta": 0.0},
     "between": {"eta": 0.6},
@@ -57,7 +65,7 @@ def test_equals_the_numpy_loop_with_equal_noise(kind: str, extra) -> None:
     assert relative(got.x, loop(taus, **options)[-1]) < 1e-12
 
 
-@pytest.mark.parametrize("S", [1, 2, 3, 7, 333, 999])
+@pytest.mark.parametrize("S", [1, 2, 7, 999])
 def test_equals_the_numpy_loop_at_awkward_numbers_of_steps(S: int) -> None:
     taus = ddim_taus(T=T, S=S, kind="quadratic")
     got = ddim_sample(KEY, eps_fn, SCHEDULE, X_T, taus, eta=0.7).x
@@ -85,7 +93,8 @@ def test_one_step_equals_the_loop_at_mixed_times() -> None:
         rest = {"eta": 0.0, **options}
         eta = rest.pop("eta")
         eps, noise = eps_fn(X_T, t), X_T + 1
-        got = ddim_step(SCHEDULE, X_T, eps, t, s, eta, noise, **rest)
+        step = jax.jit(functools.partial(ddim_step, **rest))
+        got = step(SCHEDULE, X_T, eps, t, s, eta, noise)
         for i in range(4):
             taus = [int(s[i]), int(t[i])] if s[i] else [int(t[i])]
             noises = {int(t[i]): np.asarray(noise[i]), int(s[i]): 0.0}
@@ -114,8 +123,9 @@ def test_no_nan_at_any_stride_with_any_noise_and_finite_gradients() -> None:
 
     gradient = jax.jit(jax.value_and_grad(total, (0, 1, 2)), static_argnums=4)
     for make in (kexue_schedule, linear_schedule, cosine_schedule):
-        for S in (1, 10):
-            schedule, taus = make(T=T, dtype=jnp.float64), ddim_taus(T=T, S=S)
+        schedule = make(T=T, dtype=jnp.float64)
+        for kind in ("trailing", "leading", "quadratic"):
+            taus = ddim_taus(T=T, S=10, kind=kind)
             for eta in (0.0, 1.0, 50.0):
                 found = gradient(jnp.asarray(eta), X_T, schedule, taus, False)
                 assert all(np.isfinite(v).all() for v in jax.tree.leaves(found))
@@ -141,7 +151,7 @@ def test_chain_ends_at_the_data_exactly() -> None:
     # A perfect predictor of one point returns it whatever the stride: the last move
     # goes to alpha_bar = 1, beta_bar = 0, not to step 1.
     perfect = gaussian_fn(SCHEDULE, 0.7, 0.0)
-    for S, kind in ((1, "ddim"), (4, "posterior"), (50, "sigma_hat"), (50, "ddim")):
+    for S, kind in ((1, "ddim"), (4, "posterior"), (50, "sigma_hat")):
         taus, options = ddim_taus(T=T, S=S), OPTIONS[kind]
         got = ddim_sample(KEY, perfect, SCHEDULE, X_T, taus, **options).x
         assert np.abs(got - 0.7).max() < 1e-12
@@ -174,7 +184,7 @@ def test_vmap_over_keys_equals_a_loop() -> None:
     def run(key):
         return ddim_sample(key, eps_fn, SCHEDULE, X_T, taus, eta=1.0).x
 
-    for key, one in zip(keys, jax.vmap(run)(keys), strict=True):
+    for key, one in zip(keys, jax.jit(jax.vmap(run))(keys), strict=True):
         assert relative(one, run(key)) < 1e-13
 
 
@@ -200,14 +210,14 @@ def test_two_deltas_all_samples_within_005_of_a_point_in_50_steps(eta: float) ->
         alpha_bar, beta_bar = SCHEDULE.alpha_bar[t], SCHEDULE.beta_bar[t]
         return mixture_eps(x, alpha_bar, beta_bar, means, zeros, jnp.ones(2))
 
-    x = jax.random.normal(KEY, (2000, 1), jnp.float64)
+    x = normals(3, 2000, 1)
     taus = ddim_taus(T=T, S=50)
     got = ddim_sample(KEY, perfect, SCHEDULE, x, taus, eta=eta).x
     assert np.abs(np.abs(got) - 1).max() < 0.05
     assert 0.4 < (got > 0).mean() < 0.6
 
 
-@pytest.mark.parametrize("S", [1, 2, 50, 333])
+@pytest.mark.parametrize("S", [1, 2, 333])
 def test_encoding_equals_the_numpy_loop(S: int) -> None:
     taus = ddim_taus(T=T, S=S)
     got = ddim_encode(eps_fn, SCHEDULE, X_T, taus)

@@ -18,11 +18,11 @@ from kexue_jax.diffusion import (
     kexue_schedule,
     mixture_eps,
 )
-from tests.diffusion.chains import relative
+from tests.diffusion.chains import normals, relative
 
 SCHEDULE = kexue_schedule(T=1000, dtype=jnp.float64)
 KEY = jax.random.key(7)
-COND, UNCOND, GRAD = jax.random.normal(KEY, (3, 4, 2, 3), jnp.float64)
+COND, UNCOND, GRAD = normals(7, 3, 4, 2, 3)
 MEANS = jnp.array([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]])
 VARIANCES, WEIGHTS = jnp.array([0.1, 0.2, 0.05]), jnp.array([0.5, 0.3, 0.2])
 
@@ -142,7 +142,7 @@ def test_guided_eps_keeps_dtype_and_batches_scale() -> None:
 
 def test_guidance_draws_samples_to_their_class() -> None:
     labels = jnp.repeat(jnp.arange(3), 300)
-    x = jax.random.normal(KEY, (900, 2), jnp.float64)
+    x = normals(8, 900, 2)
     taus = ddim_taus(T=1000, S=40)
     centers = []
     for w in (0.0, 2.0):

@@ -12,14 +12,14 @@ from kexue_jax.diffusion import (
     kexue_schedule,
     slerp,
 )
-from tests.diffusion.chains import draws, eps_fn, eps_numpy, relative
+from tests.diffusion.chains import draws, eps_fn, eps_numpy, normals, relative
 from tests.oracles import diffusion_sampling as oracle
 
 T = 60
 SCHEDULE = kexue_schedule(T=T, dtype=jnp.float64)
 KEY = jax.random.key(4)
 SHAPE = (3, 2, 2)
-X1, X2 = jax.random.normal(jax.random.key(8), (2, *SHAPE), jnp.float64)
+X1, X2 = normals(8, 2, *SHAPE)
 
 
 def test_slerp_is_its_formula_with_a_number_a_scalar_or_one_an_example() -> None:
@@ -33,7 +33,7 @@ def test_slerp_is_its_formula_with_a_number_a_scalar_or_one_an_example() -> None
 
 
 def test_slerp_keeps_the_variance_where_the_straight_line_loses_it() -> None:
-    z1, z2 = jax.random.normal(KEY, (2, 1 << 16), jnp.float64)
+    z1, z2 = normals(9, 2, 1 << 16)
     for lam in (0.2, 0.5, 0.8):
         arc = np.asarray(slerp(z1, z2, lam))
         line = np.asarray((1 - lam) * z1 + lam * z2)

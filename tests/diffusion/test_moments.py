@@ -16,7 +16,7 @@ from kexue_jax.diffusion import (
     kexue_schedule,
     linear_schedule,
 )
-from tests.diffusion.chains import gaussian_fn
+from tests.diffusion.chains import gaussian_fn, normals
 from tests.oracles import diffusion_sampling as oracle
 
 T = 1000
@@ -183,7 +183,7 @@ def z_score(x: jax.Array, variance: float) -> float:
 
 
 def start() -> jax.Array:
-    return jax.random.normal(jax.random.key(0), (N, 1), jnp.float32)
+    return normals(0, N, 1).astype(jnp.float32)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments._diffusion import judgment, pictures, settings, training
+from experiments._diffusion import claims, judgment, pictures, settings, training
 from experiments._diffusion.sampling import Method, Sampler, noise
 from experiments._diffusion.settings import DiffusionConfig
 from experiments._harness.config import UserError, launch, setting
@@ -43,6 +43,9 @@ class Config(DiffusionConfig):
     )
     num_samples: int = setting(
         256, "samples that are judged (or, in mode sample, drawn)", minimum=20
+    )
+    classifier_steps: int = setting(
+        500, "training steps of each of the two classifiers that judge", minimum=1
     )
     draws: int = setting(3, "sets of samples a model and method", minimum=1, maximum=99)
     guidance: float = setting(
@@ -76,7 +79,8 @@ PRESETS = {
         "batch_size": 16,
         "T": 40,
         "num_samples": 40,
-        "draws": 2,
+        "classifier_steps": 60,
+        "draws": 1,
     },
     "mnist": {
         "dataset": "mnist",
@@ -84,6 +88,7 @@ PRESETS = {
         "multipliers": "1,2,2",
         "num_steps": 4000,
         "num_samples": 500,
+        "classifier_steps": 600,
     },
     "paper": {
         "dataset": "cifar10",
@@ -112,7 +117,7 @@ def main(config: Config) -> None:
     images = settings.load(config)
     settings.build_model(config, images)  # refuses bad shapes before there is a folder
     run = open_run(config)
-    jury = judgment.Jury(images, config.num_samples)
+    jury = judgment.Jury(images, config.num_samples, config.classifier_steps)
     parts = [f"seed_{config.seed + i}" for i in range(config.num_seeds)]
     parts = [""] if config.num_seeds == 1 else parts
     reports, facts = [], {"data": images.source, **jury.facts()}
@@ -123,8 +128,8 @@ def main(config: Config) -> None:
         if i == 0:
             facts |= draw_figures(config, run, sampler, images, reports[0].samples)
     pictures.loss_curve(run, parts)
-    claims, tables = judgment.conclude(config, jury, reports)
-    write_results(run, claims, tables, facts)
+    judged, tables = claims.conclude(config, jury, reports)
+    write_results(run, judged, tables, facts)
     print(f"samples: {run.path('samples.png')}; report: {write_report(run.folder)}")
 
 

@@ -1,4 +1,4 @@
-"""What is measured on samples, and the claims that it decides.
+"""What is measured on samples.
 
 Distances are taken in the features of a small classifier trained on the real training
 split (no Inception network is at hand, so none of them is an FID), and every one stands
@@ -14,7 +14,6 @@ from experiments._diffusion.sampling import Method, Sampler, noise
 from experiments._diffusion.settings import DiffusionConfig
 from experiments._harness import feature_classifier
 from experiments._harness.data import ImageData
-from experiments._harness.results import Claim, Table, judge
 
 Scores = dict[str, float]
 
@@ -42,11 +41,13 @@ class Assessment(NamedTuple):
 class Jury:
     """Two classifiers of the real training images, the floor, and the ceiling."""
 
-    def __init__(self, images: ImageData, count: int) -> None:
+    def __init__(self, images: ImageData, count: int, num_steps: int) -> None:
         self.images = images
         self.count = min(count, len(images.test_images), len(images.train_images))
         self.classifiers = [
-            feature_classifier.train_classifier(jax.random.key(seed), images)
+            feature_classifier.train_classifier(
+                jax.random.key(seed), images, num_steps=num_steps
+            )
             for seed in (1, 2)
         ]
         self.real = images.test_images[: self.count]
@@ -103,7 +104,7 @@ def assess(config: Any, sampler: Sampler, jury: Jury, seed: int) -> Assessment:
     """Sample one model by every method and score what comes out."""
     count, shape = config.num_samples, jury.images.shape
     labels = _labels(config, jury.images, count)
-    samples: np.ndarray | None = None
+    samples: list[np.ndarray] = []
     scores: dict[str, list[Scores]] = {}
     for method in methods(config):
         for draw in range(config.draws if method.steps else 1):
@@ -112,13 +113,13 @@ def assess(config: Any, sampler: Sampler, jury: Jury, seed: int) -> Assessment:
             drawn = np.asarray(
                 sampler(key, start, method, labels=labels, guidance=config.guidance).x
             )
-            samples = drawn if samples is None else samples
+            samples = samples or [drawn]
             scores.setdefault(method.name, []).append(jury.measure(drawn))
     held = jury.images.test_images[: jury.count]
     bound = sampler.elbo(jax.random.key(seed), held, jury.images.levels, 100)
     parts = bound._asdict().items()
     bits = {name: float(np.mean(np.asarray(value))) for name, value in parts}
-    return Assessment(samples, scores, bits, _obedience(config, sampler, jury, seed))
+    return Assessment(samples[0], scores, bits, _obedience(config, sampler, jury, seed))
 
 
 def _labels(config: Any, images: ImageData, count: int) -> np.ndarray | None:
@@ -144,209 +145,3 @@ def _obedience(
         ]
         rows.append((w, float(np.mean(found == labels)), float(np.mean(within))))
     return rows
-
-
-def _values(reports: list[Assessment], method: str, score: str) -> np.ndarray:
-    return np.array([s[score] for r in reports for s in r.scores[method]])
-
-
-def conclude(
-    config: Any, jury: Jury, reports: list[Assessment]
-) -> tuple[list[Claim], list[Table]]:
-    """Claims with verdicts, and the tables behind them."""
-    claims = [
-        _recognizable(config, reports),
-        _near_real(config, jury, reports),
-        _compresses(jury, reports),
-    ]
-    if config.T > 50:
-        claims += [
-            _deterministic_at_ten(reports),
-            _fewer_steps_smoother(reports, 0),
-            _fewer_steps_smoother(reports, 1),
-            _smaller_sigma_livelier(reports),
-            _sigma_hat_short(reports),
-        ]
-    if config.conditional:
-        claims.append(_guidance_obeyed(reports))
-    return claims, _tables(jury, reports)
-
-
-def _first(reports: list[Assessment]) -> str:
-    return next(iter(reports[0].scores))
-
-
-def _recognizable(config: Any, reports: list[Assessment]) -> Claim:
-    name = _first(reports)
-    return judge(
-        f"samples are recognizable ({name})",
-        {
-            "agreement of two classifiers": _values(reports, name, "agreement"),
-            "mean confidence": _values(reports, name, "confidence"),
-        },
-        rule="confirmed if the two agree on at least 90 % of the samples with a mean "
-        "confidence of at least 0.8, qualified from 75 %",
-        confirmed=lambda m: bool(
-            m["agreement of two classifiers"].mean() >= 0.9
-            and m["mean confidence"].mean() >= 0.8
-        ),
-        qualified=lambda m: bool(m["agreement of two classifiers"].mean() >= 0.75),
-        reported="recognizable after half a day on one GPU, no metric (faces, 128x128)",
-        source="kexue.fm/archives/9152",
-    )
-
-
-def _near_real(config: Any, jury: Jury, reports: list[Assessment]) -> Claim:
-    name = _first(reports)
-    low, high = jury.floor["frechet"], jury.ceiling["frechet"]
-    distance = _values(reports, name, "frechet")
-    return judge(
-        "samples lie near the real images in feature Frechet distance",
-        {
-            "distance": distance,
-            "floor": low,
-            "ceiling": high,
-            "place between them": (distance - low) / (high - low),
-        },
-        rule="place = (distance - floor) / (ceiling - floor), floor: training against "
-        "held-out images, ceiling: noise; confirmed if at most 0.1, qualified to 0.3",
-        confirmed=lambda m: bool(np.mean(m["place between them"]) <= 0.1),
-        qualified=lambda m: bool(np.mean(m["place between them"]) <= 0.3),
-    )
-
-
-def _compresses(jury: Jury, reports: list[Assessment]) -> Claim:
-    return judge(
-        "the bound on held-out images beats independent pixels",
-        {
-            "model, bits a dimension": [r.bits["bits_per_dim"] for r in reports],
-            "independent pixels, bits a dimension": independent_bits(jury.images),
-        },
-        rule="confirmed if the model's bound is below the cross entropy of the "
-        "held-out pixels under the training histogram of each pixel (add-one)",
-        confirmed=lambda m: bool(
-            np.max(m["model, bits a dimension"])
-            < m["independent pixels, bits a dimension"]
-        ),
-    )
-
-
-def independent_bits(images: ImageData) -> float:
-    """Bits a dimension of the held-out images under one histogram a pixel."""
-    top = images.levels - 1
-
-    def grid(x: np.ndarray) -> np.ndarray:
-        return np.rint((x + 1) / 2 * top).astype(int).reshape(len(x), -1)
-
-    train, test = grid(images.train_images), grid(images.test_images)
-    bits = []
-    for pixel in range(train.shape[1]):
-        counts = np.bincount(train[:, pixel], minlength=images.levels) + 1.0
-        bits.append(-np.log2(counts / counts.sum())[test[:, pixel]].mean())
-    return float(np.mean(bits))
-
-
-def _deterministic_at_ten(reports: list[Assessment]) -> Claim:
-    measured = {
-        f"eta={eta}": _values(reports, f"DDIM S=10, eta={eta}", "frechet")
-        for eta in (0, 1)
-    }
-    return judge(
-        "at 10 steps DDIM (eta=0) beats the noisy chain (eta=1)",
-        {f"feature Frechet distance, {name}": v for name, v in measured.items()},
-        rule="confirmed if eta=0 is nearer for every model and draw, qualified if it "
-        "is on average",
-        confirmed=lambda m: bool(np.all(np.subtract(*m.values()) < 0)),
-        qualified=lambda m: bool(np.mean(np.subtract(*m.values())) < 0),
-        reported="FID 13.36 against 41.07 (CIFAR-10)",
-        source="arXiv 2010.02502",
-    )
-
-
-def _fewer_steps_smoother(reports: list[Assessment], eta: int) -> Claim:
-    measured = {
-        f"S={s}": _values(reports, f"DDIM S={s}, eta={eta}", "spread")
-        for s in (10, 20, 50)
-    }
-    return judge(
-        f"fewer steps give smoother, less diverse images (eta={eta})",
-        {f"summed pixel variance, {name}": v for name, v in measured.items()},
-        rule="confirmed if the variance rises from S=10 to 20 to 50 for every model "
-        "and draw, qualified if its means do",
-        confirmed=lambda m: bool((np.diff(list(m.values()), axis=0) > 0).all()),
-        qualified=lambda m: bool((np.diff([v.mean() for v in m.values()]) > 0).all()),
-        reported="smoother and less diverse, by eye",
-        source="kexue.fm/archives/9181",
-    )
-
-
-def _smaller_sigma_livelier(reports: list[Assessment]) -> Claim:
-    measured = {
-        f"eta={eta}": _values(reports, f"DDIM S=50, eta={eta}", "spread")
-        for eta in (0, 1)
-    }
-    return judge(
-        "smaller sigma gives noisier, more diverse images",
-        {f"summed pixel variance at S=50, {name}": v for name, v in measured.items()},
-        rule="confirmed if the variance at eta=0 exceeds that at eta=1 for every model "
-        "and draw, qualified if it does on average",
-        confirmed=lambda m: bool(np.all(np.subtract(*m.values()) > 0)),
-        qualified=lambda m: bool(np.mean(np.subtract(*m.values())) > 0),
-        reported="noisier and more diverse, by eye",
-        source="kexue.fm/archives/9181",
-    )
-
-
-def _sigma_hat_short(reports: list[Assessment]) -> Claim:
-    measured = {
-        "sigma_hat, S=50": _values(reports, "sigma_hat S=50", "frechet"),
-        "eta=1, S=50": _values(reports, "DDIM S=50, eta=1", "frechet"),
-    }
-    return judge(
-        "the large variance sigma_hat hurts a short chain",
-        {f"feature Frechet distance, {name}": v for name, v in measured.items()},
-        rule="confirmed if sigma_hat is farther than eta=1 for every model and draw, "
-        "qualified if it is on average",
-        confirmed=lambda m: bool(np.all(np.subtract(*m.values()) > 0)),
-        qualified=lambda m: bool(np.mean(np.subtract(*m.values())) > 0),
-        reported="FID 32.72 against 8.01 at 50 steps (CIFAR-10)",
-        source="arXiv 2010.02502",
-    )
-
-
-def _guidance_obeyed(reports: list[Assessment]) -> Claim:
-    shares = {
-        f"share drawn as asked, w={w:g}": [r.obedience[i][1] for r in reports]
-        for i, (w, _, _) in enumerate(reports[0].obedience)
-    }
-    w0, w1 = (lambda m, name=name: float(np.mean(m[name])) for name in list(shares)[:2])
-    return judge(
-        "guidance makes the samples follow the label",
-        shares,
-        rule="confirmed if at least 90 % at w=0 are what was asked and w=1 is no "
-        "worse, qualified if only the second holds",
-        confirmed=lambda m: bool(w0(m) >= 0.9 and w1(m) >= w0(m)),
-        qualified=lambda m: bool(w1(m) >= w0(m)),
-    )
-
-
-def _tables(jury: Jury, reports: list[Assessment]) -> list[Table]:
-    rows: list[list[Any]] = [
-        ["training images (floor)", *[jury.floor[c] for c in COLUMNS]],
-        ["noise (ceiling)", *[jury.ceiling[c] for c in COLUMNS]],
-    ]
-    for method in reports[0].scores:
-        means = [float(_values(reports, method, c).mean()) for c in COLUMNS]
-        rows.append([method, *means])
-    bits = [
-        [name, float(np.mean([r.bits[name] for r in reports]))]
-        for name in reports[0].bits
-    ]
-    tables = [
-        Table("Samplers against held-out images", ["method", *COLUMNS], rows),
-        Table("Bits a dimension on held-out images", ["part", "mean"], bits),
-    ]
-    if reports[0].obedience:
-        columns = ["w", "share drawn as asked", "pixel variance within a class"]
-        tables.append(Table("Guidance", columns, reports[0].obedience))
-    return tables

@@ -1,6 +1,7 @@
 """The figures of a diffusion run."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments._diffusion.sampling import Method, Sampler, noise
@@ -43,11 +44,11 @@ def interpolations(
     steps = min(50, sampler.schedule.T)
     method = DDIM50._replace(steps=steps)
     z = noise(seed, 6, images.shape)
-    lam = np.linspace(0, 1, count).astype(np.float32)
+    lam = jnp.linspace(0, 1, count, dtype=jnp.float32)
     key, rows, labels = jax.random.key(seed), [], []
 
     def spread(a: jax.Array) -> jax.Array:
-        return jax.numpy.broadcast_to(a, (count, *a.shape))
+        return jnp.broadcast_to(a, (count, *a.shape))
 
     for pair in range(2):
         a, b = spread(z[2 * pair]), spread(z[2 * pair + 1])
@@ -68,7 +69,7 @@ def interpolations(
         )
     )(spread(ends[0]), spread(ends[1]))
     rows.append(np.asarray(mixed))
-    labels.append("author's: images mixed, t0=T/2")
+    labels.append("images, noised")
     figures.image_strip(
         run.path("interpolation.png"),
         np.stack(rows),
@@ -82,8 +83,8 @@ def neighbors_panel(
 ) -> dict[str, float]:
     """Samples above their nearest training images; the distances, as facts."""
 
-    def flat(x: np.ndarray) -> np.ndarray:
-        return np.asarray(x).reshape(len(x), -1)
+    def flat(x: np.ndarray) -> jax.Array:
+        return jnp.asarray(x).reshape(len(x), -1)
 
     train = flat(images.train_images)
     found = evaluation.nearest_neighbors(flat(samples), train, k=3)

@@ -36,6 +36,8 @@ class Sampler:
         eps = eps_function(self.config, self.model, self.schedule, params)
         if not self.config.conditional:
             return eps
+        if labels is None:
+            raise ValueError("Sampler.eps: a conditional model needs `labels`.")
         if w is None:
             return lambda x, t: eps(x, t, labels)
         return diffusion.guided_eps_fn(eps, labels, w, null_label=self.null)

@@ -19,7 +19,8 @@ from experiments._harness.files import json_text, plain, read_json, write_text
 from experiments._harness.workdir import Run
 
 VERDICTS = ("confirmed", "qualified", "refuted")
-Measured = float | Sequence[float] | Mapping[str, float | Sequence[float]]
+Values = float | Sequence[float] | np.ndarray
+Measured = Values | Mapping[str, Values]
 Rule = Callable[[Any], bool]
 
 

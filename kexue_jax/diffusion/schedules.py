@@ -273,8 +273,8 @@ def _from_log_alpha(log_alpha: np.ndarray, dtype: Any) -> Schedule:
     log_alpha_bar = np.cumsum(log_alpha)
     parts = (
         np.exp(log_alpha),
-        np.sqrt(-np.expm1(2 * log_alpha)),
+        np.sqrt(0.0 - np.expm1(2 * log_alpha)),
         np.exp(log_alpha_bar),
-        np.sqrt(-np.expm1(2 * log_alpha_bar)),
+        np.sqrt(0.0 - np.expm1(2 * log_alpha_bar)),
     )
     return Schedule(*(jnp.asarray(part, dtype) for part in parts))

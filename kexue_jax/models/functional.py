@@ -93,7 +93,7 @@ def functional(constructor: Callable[..., nnx.Module]) -> Model:
         captured.extend((graph, _takes_key(module), bounds))
         return [leaf[...] for leaf in flat.values()]
 
-    abstract = jax.eval_shape(trace, jax.random.key(0))
+    abstract = jax.eval_shape(trace, jax.eval_shape(jax.random.key, 0))
     graph, takes_key, bounds = captured
     shapes = {p: leaf.shape for p, leaf in zip(bounds, abstract, strict=True)}
     drawn = {path: shapes[path] for path, bound in bounds.items() if bound}

@@ -93,8 +93,9 @@ def test_an_outlier_raises_precision_but_hardly_density() -> None:
 
 
 def test_one_distribution_has_density_one_and_its_coverage() -> None:
-    # By exchangeability E[density] = 1 and E[coverage] = 1 - prod_i (n - i) / (2 n - i),
-    # i = 1..k: the k nearest of n - 1 real and n fake vectors are all real.
+    # By exchangeability E[density] = 1 and E[coverage] =
+    # 1 - prod_{i=1..k} (n - i) / (2 n - i): the k nearest of n - 1 real and n fake
+    # vectors are all real.
     n, k, draws = 60, 3, 2000
     keys = jax.random.split(jax.random.key(0), draws)
 

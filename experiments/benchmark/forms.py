@@ -1,0 +1,60 @@
+"""Functions of the house made into forms: compiled once, with XLA's account of them."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from experiments.benchmark.case import Form, Prepared
+from experiments.benchmark.cost import compiled_facts
+
+
+def build_form(function: Callable[..., Any] | Prepared, inputs: tuple) -> Form:
+    """The form of a pure function (compiled) or of what a Prepared builds."""
+    if isinstance(function, Prepared):
+        return function.build(*inputs)
+    return jitted(function, *inputs)
+
+
+def jitted(function: Callable[..., Any], *inputs: Any) -> Form:
+    """``function(*inputs)`` under jit; its value is the result."""
+    compiled, facts = compile_timed(jax.jit(function), *inputs)
+    return Form(
+        lambda: jax.block_until_ready(compiled(*inputs)),
+        jax.block_until_ready(compiled(*inputs)),
+        facts=facts,
+    )
+
+
+def stepping(
+    step: Any,
+    state: Any,
+    *inputs: Any,
+    gate: Callable[[Any, Any], Any] = lambda state, aux: aux,
+    donate: bool = True,
+) -> Form:
+    """``state, aux = step(state, *inputs)``, each call going on from the last.
+
+    ``step`` is a function, or is jitted already. The value is ``gate(state, aux)``
+    after the first call; the timed calls go on from there.
+    """
+    if not hasattr(step, "lower"):
+        step = jax.jit(step, donate_argnums=0 if donate else ())
+    compiled, facts = compile_timed(step, state, *inputs)
+    kept = list(compiled(state, *inputs))
+    value = jax.device_get(gate(*kept))
+
+    def call() -> None:
+        kept[0], kept[1] = compiled(kept[0], *inputs)
+        jax.block_until_ready(kept)
+
+    return Form(call, value, facts=facts)
+
+
+def compile_timed(jitted_function: Any, *inputs: Any) -> tuple[Any, dict[str, Any]]:
+    """The compiled program, and seconds of trace and compilation beside its facts."""
+    begun = time.perf_counter()
+    compiled = jitted_function.lower(*inputs).compile()
+    seconds = time.perf_counter() - begun
+    return compiled, {"compile_seconds": seconds, **compiled_facts(compiled)}

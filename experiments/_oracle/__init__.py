@@ -1,0 +1,1 @@
+"""Diffusion on data whose perfect predictor is known: what ddpm_oracle measures."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from kexue_jax._base import checks, numerics
 from kexue_jax.diffusion._leading import leading
@@ -77,16 +76,22 @@ def guided_eps_fn(
     targets = jnp.asarray(labels)
     unguided = not checks.is_array(w) and w == 0
 
+    def called(x: jax.Array, t: jax.Array, y: jax.Array) -> jax.Array:
+        eps = eps_fn(x, t, y)
+        if not checks.is_array(eps) or eps.shape != x.shape:
+            kind = type(eps).__name__
+            got = f"shape {eps.shape}" if checks.is_array(eps) else f"a {kind}"
+            wanted = f"a function that returns eps of the shape {x.shape} it is given"
+            raise checks.fail(name, "eps_fn", got, wanted)
+        return eps
+
     def guided(x: jax.Array, t: jax.Array) -> jax.Array:
+        checks.array(name, "x", x)
         checks.shapes(name, labels=(targets, "B"), t=(t, "B"), x=(x, "B *d"))
         if unguided:
-            return eps_fn(x, t, targets)
+            return called(x, t, targets)
         both = jnp.concatenate([targets, jnp.full_like(targets, null_label)])
-        eps = eps_fn(jnp.concatenate([x, x]), jnp.concatenate([t, t]), both)
-        if np.shape(eps) != (2 * x.shape[0], *x.shape[1:]):
-            got = f"a result of shape {np.shape(eps)}"
-            wanted = "a function that returns eps of x's shape, twice the batch"
-            raise checks.fail(name, "eps_fn", got, wanted)
+        eps = called(jnp.concatenate([x, x]), jnp.concatenate([t, t]), both)
         cond, uncond = jnp.split(eps, 2)
         return cfg_eps(cond, uncond, w)
 

@@ -131,7 +131,9 @@ def _event(
     """A number, scalar or array [*d] as [1, ..., *d] of the rank of x."""
     if checks.is_array(value):
         checks.array(name, argument, value)
-        checks.shapes(name, **{argument: (value, "*d"), "x": (x, "... *d")})
+        if np.shape(value) != np.shape(x)[-np.ndim(value) or np.ndim(x) :]:
+            wanted = f"a number, or of a shape that ends {list(np.shape(x))}"
+            raise checks.fail(name, argument, f"shape {np.shape(value)}", wanted)
     else:
         checks.number(name, argument, value, minimum=minimum)
     values = jnp.asarray(value, numerics.accumulation_dtype(x))

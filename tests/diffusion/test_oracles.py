@@ -170,5 +170,5 @@ def test_bad_input_is_refused_by_name(function, argument, args) -> None:
 
 
 def test_coordinates_of_another_size_are_refused() -> None:
-    with pytest.raises(ValueError, match="gaussian_eps: `x`"):
+    with pytest.raises(ValueError, match="gaussian_eps: `mean`"):
         gaussian_eps(X, 0.8, 0.6, jnp.zeros(2), 1.0)

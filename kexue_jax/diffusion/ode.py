@@ -31,7 +31,7 @@ def flow_ode_drift(x: jax.Array, eps: jax.Array, s: float | jax.Array) -> jax.Ar
         >>> print(f"{flow_ode_drift(jnp.ones(2), jnp.ones(2), 0.0)[0]:.4f}")
         3.1623
     """
-    return _drift("flow_ode_drift", x, eps, s, 1.0)
+    return _drift("flow_ode_drift", x, eps, s, 0.0)
 
 
 def sde_drift(
@@ -61,7 +61,7 @@ def sde_drift(
     """
     name = "sde_drift"
     checks.number(name, "noise_scale", noise_scale, minimum=0, traced=True)
-    return _drift(name, x, eps, s, 1 + noise_scale**2)
+    return _drift(name, x, eps, s, noise_scale)
 
 
 def ode_sample(
@@ -188,7 +188,7 @@ def sde_sample(
     return x.astype(result)
 
 
-def _drift(name: str, x: Any, eps: Any, s: Any, eps_factor: Any) -> jax.Array:
+def _drift(name: str, x: Any, eps: Any, s: Any, noise_scale: Any) -> jax.Array:
     checks.array(name, "x", x)
     checks.array(name, "eps", eps)
     s = leading(name, "s", s, x, minimum=0, maximum=1)
@@ -197,7 +197,7 @@ def _drift(name: str, x: Any, eps: Any, s: Any, eps_factor: Any) -> jax.Array:
     squared = -jnp.expm1(-10 * s**2)
     kept = squared > 0
     quotient = jnp.where(kept, s / jnp.sqrt(jnp.where(kept, squared, 1)), 0.1**0.5)
-    eps_rate = 10 * quotient * jnp.asarray(eps_factor, dtype)
+    eps_rate = 10 * quotient * (1 + jnp.asarray(noise_scale, dtype) ** 2)
     drift = eps_rate * jnp.asarray(eps, dtype) - 10 * s * jnp.asarray(x, dtype)
     return drift.astype(x.dtype)
 

@@ -124,7 +124,7 @@ def _work(network: Any, call: Any, placed: tuple[Any, ...]) -> dict[str, float]:
     counting = need("torch.utils.flop_counter", "bench")
 
     counter = counting.FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
+    with counter, torch.no_grad():
         call(*placed[:2])
     return {
         "parameters": sum(p.numel() for p in network.parameters()),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from kexue_jax._base import checks
 
@@ -39,6 +40,8 @@ def check_conditions(
     """Raise unless ``x [..., h, w, channels]``, ``t [...]`` and ``y [...]`` fit."""
     checks.array(function, "x", x)
     checks.array(function, "t", t, "number")
+    if jnp.iscomplexobj(t):
+        raise checks.fail_type(function, "t", f"dtype {t.dtype}", "an array of reals")
     checks.shapes(function, t=(t, "..."), x=(x, f"... h w {channels}"))
     if num_classes is None and y is not None:
         wanted = "left out of a network without num_classes"

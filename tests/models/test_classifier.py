@@ -1,11 +1,9 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 from kexue_jax.models import ClassifierOutput, image_classifier
-from tests.models.networks import KEY, random_params
+from tests.models.networks import KEY, check_gradients, compiled, random_params
 from tests.oracles import unet as oracle
 
 SIZES = {"num_classes": 3, "width": 4, "feature_width": 5, "groups": 2}
@@ -29,7 +27,7 @@ def forward(params, x):
 def test_equals_the_oracle(side):
     params = random_params(MODEL)
     x = np.random.default_rng(0).normal(size=(3, side, side, 1))
-    output = jax.jit(MODEL.apply)(params, x)
+    output = compiled(MODEL.apply)(params, x)
     assert isinstance(output, ClassifierOutput)
     logits, features = forward(params, x)
     np.testing.assert_allclose(output.logits, logits, atol=1e-10)
@@ -39,15 +37,13 @@ def test_equals_the_oracle(side):
 def test_gradients():
     params = random_params(MODEL)
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 1))
-    check_grads(
-        jax.jit(MODEL.apply), (params, x), order=1, eps=1e-6, rtol=1e-6, atol=1e-6
-    )
+    check_gradients(MODEL.apply, (params, x))
 
 
 def test_leading_axes_and_jit():
     params = random_params(MODEL)
     x = np.random.default_rng(0).normal(size=(2, 3, 8, 8, 1))
-    square = jax.jit(MODEL.apply)(params, x)
+    square = compiled(MODEL.apply)(params, x)
     assert square.logits.shape == (2, 3, 3)
     assert square.features.shape == (2, 3, 5)
     one = MODEL.apply(params, x[1, 2])

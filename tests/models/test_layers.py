@@ -18,9 +18,26 @@ def normal(*shape):
 @pytest.mark.parametrize("sides", [(4, 6), (1, 1), (7, 3)])
 def test_group_norm(width, groups, sides):
     x, scale, offset = normal(3, *sides, width), normal(width), normal(width)
-    got = layers.group_norm(x, scale, offset, groups=groups, epsilon=1e-6)
     want = oracle.group_norm(x, scale, offset, groups)
-    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    for form in (layers.group_norm, layers.group_norm_plain):
+        got = form(x, scale, offset, groups=groups, epsilon=1e-6)
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("width", "groups"), [(8, 4), (12, 3), (6, 1), (5, 5)])
+def test_group_norm_gradient_equals_its_twin(width, groups):
+    arguments = normal(3, 4, 6, width), normal(width), normal(width)
+    weights = normal(3, 4, 6, width)
+
+    def gradient(form):
+        def loss(*arrays):
+            return (weights * form(*arrays, groups=groups, epsilon=1e-6)).sum()
+
+        return jax.grad(loss, argnums=(0, 1, 2))(*arguments)
+
+    fast, plain = gradient(layers.group_norm), gradient(layers.group_norm_plain)
+    for a, b in zip(fast, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
 
 
 def test_groups_are_strided():
@@ -39,10 +56,10 @@ def test_groups_are_strided():
 def test_group_norm_of_a_large_mean_in_float32():
     x = normal(2, 8, 8, 8) + 1000
     ones, zeros = np.ones(8), np.zeros(8)
-    got = layers.group_norm(
-        jnp.asarray(x, jnp.float32), ones, zeros, groups=4, epsilon=1e-6
-    )
-    want = oracle.group_norm(x.astype(np.float32).astype(float), ones, zeros, 4)
+    x = x.astype(np.float32)
+    got = layers.group_norm(x, ones, zeros, groups=4, epsilon=1e-6)
+    want = oracle.group_norm(x.astype(np.float64), ones, zeros, 4)
+    # x itself is rounded to 1000 * 6e-8 = 6e-5 of its standard deviation.
     np.testing.assert_allclose(got, want, rtol=0, atol=3e-4)
 
 

@@ -4,12 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
-from tests.models.networks import KEY, NETWORKS, TRACES, apply_of, inputs, params_of
+from tests.models.networks import (
+    KEY,
+    NETWORKS,
+    TRACES,
+    apply_of,
+    check_gradients,
+    compiled,
+    inputs,
+    params_of,
+)
 from tests.oracles import unet as oracle
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
+one_of_each_kind = pytest.mark.parametrize("name", ["small", "paper_classes"])
 
 
 def forward(name, params, x, t, y=None):
@@ -32,7 +41,7 @@ def test_equals_the_oracle_on_oblong_images(name, step):
     np.testing.assert_allclose(got, want, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["small", "paper_classes"])
+@one_of_each_kind
 def test_jit_equals_eager(name):
     params, given = params_of(name), inputs(name)
     np.testing.assert_allclose(
@@ -43,27 +52,23 @@ def test_jit_equals_eager(name):
     )
 
 
-@every_network
+@one_of_each_kind
 def test_vmap_equals_batch_and_leading_axes_are_free(name):
     params, given = params_of(name), inputs(name, batch=4)
     batch = apply_of(name)(params, *given)
-    alone = jax.jit(jax.vmap(NETWORKS[name].apply, (None,) + (0,) * len(given)))
+    alone = compiled(jax.vmap(NETWORKS[name].apply, (None,) + (0,) * len(given)))
     np.testing.assert_allclose(alone(params, *given), batch, rtol=1e-9, atol=1e-10)
     square = apply_of(name)(params, *(v.reshape(2, 2, *v.shape[1:]) for v in given))
     np.testing.assert_allclose(square.reshape(batch.shape), batch, atol=1e-10)
 
 
-@every_network
+@one_of_each_kind
 def test_gradients(name):
     """The whole network by its parameters and its images, both modes, order 1."""
     x, *rest = inputs(name, batch=1)
-    check_grads(
-        jax.jit(lambda params, x: NETWORKS[name].apply(params, x, *rest) / 8),
+    check_gradients(
+        lambda params, x: NETWORKS[name].apply(params, x, *rest) / 8,
         (params_of(name), x),
-        order=1,
-        eps=1e-6,
-        rtol=1e-6,
-        atol=1e-6,
     )
 
 
@@ -76,7 +81,7 @@ def test_every_parameter_matters(name):
     run = NETWORKS[name].apply
     loss = lambda params: jnp.square(run(params, x, t, *label)).sum()  # noqa: E731
     for path, leaf in jax.tree_util.tree_leaves_with_path(
-        jax.jit(jax.grad(loss))(params)
+        compiled(jax.grad(loss))(params)
     ):
         names = [entry.key for entry in path]
         # A bias of the keys shifts all scores of a row alike.
@@ -84,7 +89,7 @@ def test_every_parameter_matters(name):
             assert np.abs(leaf).max() > 1e-9, names
 
 
-@every_network
+@one_of_each_kind
 def test_float32_and_bfloat16_against_float64(name):
     params = jax.tree.map(np.float32, params_of(name))
     x, *rest = inputs(name, dtype=jnp.float32)
@@ -107,12 +112,12 @@ def test_traced_once_for_each_shape(name):
     assert TRACES[name] == before > 0
 
 
-@every_network
+@one_of_each_kind
 def test_ensembles(name):
     """Under vmap, init and apply give the members that they give one by one."""
     keys = jax.random.split(KEY, 2)
-    init = jax.jit(NETWORKS[name].init)
-    ensemble = jax.jit(jax.vmap(NETWORKS[name].init))(keys)
+    init = compiled(NETWORKS[name].init)
+    ensemble = compiled(jax.vmap(NETWORKS[name].init))(keys)
     members = [init(key) for key in keys]
     for index, member in enumerate(members):
         jax.tree.map(
@@ -121,7 +126,7 @@ def test_ensembles(name):
             ensemble,
         )
     given = inputs(name, dtype=jnp.float32)
-    together = jax.jit(jax.vmap(lambda p: NETWORKS[name].apply(p, *given)))(ensemble)
+    together = compiled(jax.vmap(lambda p: NETWORKS[name].apply(p, *given)))(ensemble)
     alone = [apply_of(name)(member, *given) for member in members]
     np.testing.assert_allclose(together, np.stack(alone), rtol=1e-4, atol=1e-4)
     assert not np.allclose(*alone)

@@ -10,6 +10,16 @@ NO_ARRAYS = "takes no traced array: built in NumPy and cast at the end"
 
 BAD_DTYPES = tuple(Bad("dtype", static={"dtype": d}) for d in ("int32", "text", None))
 
+BAD_T = tuple(Bad("T", static={"T": T}) for T in (0, True, np.zeros(1)))
+PART = np.linspace(0.1, 0.9, 5)
+BAD_SCHEDULES = (
+    (PART,) * 4,
+    Schedule(PART, PART, PART, PART[1:]),
+    Schedule(*(np.ones((2, 5)),) * 4),
+    Schedule(*(np.arange(5),) * 4),
+    Schedule(PART, PART, PART, 1.0),
+)
+
 
 def exact_schedule(beta_squared: np.ndarray) -> Schedule:
     """Schedule by the definitions, in float64, from beta_1^2 .. beta_T^2."""
@@ -78,11 +88,12 @@ ROWS = (
         {"T": 64, "rescale": True},
         bad=[Bad("T", static={"T": 20}), Bad("T", static={"T": True})],
     ),
-    schedule_row("cosine_schedule", cosine, {"T": 3}),
+    schedule_row("cosine_schedule", cosine, {"T": 3}, bad=BAD_T),
     schedule_row(
         "surrogate_schedule",
         lambda T: from_alpha_bar(np.exp(-5 * (np.arange(1, T + 1) / T) ** 2)),
         {"T": 5},
+        bad=BAD_T,
     ),
     schedule_row(
         "schedule_from_alpha_bar",
@@ -119,6 +130,7 @@ ROWS = (
         "diffusion.paper_notation",
         lambda rng: (exact_schedule(rng.uniform(0.1, 0.5, 4)),),
         notation,
+        bad=tuple(Bad("schedule", args={0: s}, traced=False) for s in BAD_SCHEDULES),
         follows=None,
         grad=False,
         vmap=False,

@@ -101,6 +101,28 @@ def test_frechet_gradient_is_right_where_covariances_have_full_rank() -> None:
     check_grads(jax.jit(frechet_distance), (x, y), order=1, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_frechet_gradient_is_finite_where_covariances_are_singular(dtype) -> None:
+    x, y = clouds(11, 9, 7, 4, dtype)
+    dead = jnp.asarray([1, 0, 1, 0], dtype)[None]
+    sets = [
+        (jnp.zeros_like(x), y),
+        (jnp.zeros_like(x), jnp.zeros_like(y)),
+        (jnp.ones_like(x), y * dead),
+        (x * dead, y * dead),
+        (x, x),
+        (x[:3], y[:2]),
+    ]
+    slope = jax.jit(jax.grad(frechet_distance, argnums=(0, 1)))
+    for a, b in sets:
+        assert all(np.isfinite(g).all() for g in slope(a, b))
+    # Features dead in both sets leave the slope of the others as it is without them.
+    full, live = slope(x * dead, y * dead), slope(x[:, ::2], y[:, ::2])
+    tolerance = {"float32": 1e-4, "float64": 1e-10}[dtype]
+    for a, b in zip(full, live, strict=True):
+        np.testing.assert_allclose(a[:, ::2], b, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize(("degree", "block_size"), [(1, 4), (2, 1), (3, 7), (4, 64)])
 def test_mmd_equals_loops_over_pairs(degree, block_size) -> None:
     x, y = clouds(6, 13, 7, 3)

@@ -55,7 +55,7 @@ class DiffusionConfig(BaseConfig):
     learning_rate: float = setting(
         2e-3, "peak", minimum=0, maximum=1, open_minimum=True
     )
-    num_steps: int = setting(4000, "training steps", minimum=1)
+    num_steps: int = setting(4500, "training steps", minimum=1)
     batch_size: int = setting(32, "images a step", minimum=1, maximum=65536)
     ema: float = setting(
         0.998, "decay of the averaged weights", minimum=0, maximum=0.999999

@@ -40,7 +40,9 @@ ROWS = (
         ),
         experiments=(
             "experiments.ddpm",
+            "experiments.ddpm_loss_scale",
             "experiments.ddpm_oracle",
+            "experiments.ddpm_variance",
         ),
     ),
     Article(
@@ -74,7 +76,10 @@ ROWS = (
             "tests/optim/test_lamb.py",
             "tests/optim/test_schedules.py",
         ),
-        experiments=("experiments.ddpm",),
+        experiments=(
+            "experiments.ddpm",
+            "experiments.ddpm_loss_scale",
+        ),
     ),
     Article(
         9164,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax.optim._trees import check_alike, check_tree
 
 
 class Average(NamedTuple):
@@ -56,7 +57,7 @@ def ema(decay: float, *, convention: str = "zero_debias") -> Averaging:
     Cost: one float32 copy of the parameters; three operations a parameter and update.
     Raises: TypeError or ValueError unless 0 <= decay < 1 and ``convention`` is one of
     the two; TypeError from ``init`` and ``update`` for a leaf that is no floating or
-    complex array.
+    complex array, ValueError for parameters of other names or shapes than the average.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.optim import ema
@@ -70,11 +71,15 @@ def ema(decay: float, *, convention: str = "zero_debias") -> Averaging:
     log_decay = math.log(decay) if decay > 0 else -math.inf
 
     def init(params: Any) -> Average:
+        check_tree("ema", "params", params)
         # A copy: the caller may donate the parameters and the average to one jit.
         copied = jax.tree.map(lambda p: jnp.array(_wide(p), copy=True), params)
         return Average(copied, jnp.zeros((), jnp.int32))
 
     def update(average: Average, params: Any) -> Average:
+        _check_average(average)
+        check_tree("ema", "params", params)
+        check_alike("ema", "params", params, average.params)
         count = average.count + 1
         weight: Any = 1 - decay
         if convention == "zero_debias":
@@ -86,15 +91,19 @@ def ema(decay: float, *, convention: str = "zero_debias") -> Averaging:
         return Average(jax.tree.map(step, average.params, params), count)
 
     def read(average: Average, like: Any) -> Any:
+        _check_average(average)
+        check_alike("ema", "like", like, average.params)
         return jax.tree.map(lambda a, p: a.astype(p.dtype), average.params, like)
 
     return Averaging(init, update, read)
 
 
-def _wide(leaf: Any) -> jax.Array:
+def _check_average(average: Any) -> None:
+    if not isinstance(average, Average):
+        got = f"a {type(average).__name__}"
+        raise checks.fail_type("ema", "average", got, "an Average, as init gives")
+
+
+def _wide(leaf: jax.Array) -> jax.Array:
     """A parameter in the dtype in which its average is kept."""
-    checks.array("ema", "params", leaf, "number")
-    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
-        wanted = "a tree of floating or complex arrays"
-        raise checks.fail_type("ema", "params", f"dtype {leaf.dtype}", wanted)
     return leaf.astype(accumulation_dtype(leaf))

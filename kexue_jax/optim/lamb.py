@@ -10,6 +10,7 @@ import optax
 from kexue_jax._base import checks, trees
 from kexue_jax._base.masks import safe_divide
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax.optim._trees import check_alike, check_tree
 
 ScalarOrSchedule = float | jax.Array | Callable[[jax.typing.ArrayLike], Any]
 
@@ -39,7 +40,8 @@ def lamb_layerwise(
     Cost: two moments in at least float32; Adam and two more sums over each tensor.
     Raises: TypeError or ValueError for hyperparameters out of range or for ``exclude``
     that is no sequence of non-empty strings; ValueError from ``update`` without
-    parameters.
+    parameters, or where the gradients have other names or shapes; TypeError for a leaf
+    that is no floating or complex array.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.optim import lamb_layerwise
@@ -83,7 +85,8 @@ def scale_by_layerwise_trust(
     at least float32, and knows parameters by name.
     Cost: two sums of squares and one product a tensor; no state.
     Raises: TypeError or ValueError for ``exclude`` that is no sequence of non-empty
-    strings; ValueError from ``update`` without parameters.
+    strings; ValueError from ``update`` without parameters, or where the updates have
+    other names or shapes; TypeError for a leaf that is no floating or complex array.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.optim import scale_by_layerwise_trust
@@ -98,7 +101,7 @@ def scale_by_layerwise_trust(
     words = tuple(word.lower() for word in exclude)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        _check_params(name, params)
+        _check_trees(name, updates, params)
 
         def scale(path: tuple[Any, ...], u: jax.Array, p: jax.Array) -> jax.Array:
             parameter = trees.path_name(path).lower()
@@ -117,7 +120,9 @@ def scale_by_layerwise_trust(
 def _norm(x: jax.Array) -> jax.Array:
     """The Euclidean norm of all entries, summed in at least float32."""
     x = x.astype(accumulation_dtype(x))
-    return jnp.sqrt(jnp.sum(jnp.real(x * jnp.conj(x))))
+    total = jnp.sum(jnp.real(x * jnp.conj(x)))
+    # The inner where keeps the gradient of the root finite at 0.
+    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1)), 0)
 
 
 def _in_accumulation_dtype(
@@ -130,19 +135,23 @@ def _in_accumulation_dtype(
         return jax.tree.map(lambda x: jnp.asarray(x, accumulation_dtype(x)), tree)
 
     def init(params: Any) -> Any:
+        check_tree("lamb_layerwise", "params", params)
         return inner.init(widen(params))
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-        _check_params("lamb_layerwise", params)
+        _check_trees("lamb_layerwise", updates, params)
         wide, state = inner.update(widen(updates), state, widen(params), **extra)
         return jax.tree.map(lambda w, u: w.astype(u.dtype), wide, updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _check_params(name: str, params: Any) -> None:
+def _check_trees(name: str, updates: Any, params: Any) -> None:
     if params is None:
         raise checks.fail(name, "params", None, "given to update")
+    check_tree(name, "params", params)
+    check_tree(name, "updates", updates)
+    check_alike(name, "updates", updates, params)
 
 
 def _check_words(name: str, exclude: Any) -> None:

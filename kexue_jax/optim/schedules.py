@@ -1,6 +1,7 @@
 """Learning rates as functions of the step, as optax takes them."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ def piecewise_linear(
     Cost: O(number of steps given) for each rate.
     Raises: TypeError or ValueError unless ``multipliers`` is a mapping, not empty, from
     integers of at least 0 to finite numbers of at least 0, and ``base`` is a finite
-    number of at least 0 or a scalar array.
+    number of at least 0 or a scalar array; TypeError for a step that is no number.
     Example:
         >>> from kexue_jax.optim import piecewise_linear
         >>> rate = piecewise_linear({0: 0, 4000: 1, 20000: 0.5}, base=1e-3)
@@ -47,6 +48,17 @@ def piecewise_linear(
     values = np.array([multipliers[int(step)] for step in steps], np.float64)
 
     def rate(step: jax.typing.ArrayLike) -> jax.Array:
+        _check_step(name, step)
         return base * jnp.interp(step, steps, values)
 
     return rate
+
+
+def _check_step(name: str, step: Any) -> None:
+    """Raise unless ``step`` is a number or an array of real numbers."""
+    if not checks.is_array(step):
+        checks.number(name, "step", step)
+        return
+    checks.array(name, "step", step, "number")
+    if jnp.iscomplexobj(step):
+        raise checks.fail_type(name, "step", f"dtype {step.dtype}", "real")

@@ -51,9 +51,13 @@ class Case:
     same arguments -> float64 NumPy, and ``draws`` if the function takes a key.
     draws: (key, *arguments) -> the noise that the docstring promises. call: adapter
     for names that are not plain functions (a model, an optimizer); default the public
-    function itself. grad: whether outputs are differentiable in the floating inputs.
-    follows: position of the argument whose dtype the result has, or None where the
-    result has a dtype of its own. extremes: whether inputs may be scaled to 1e4.
+    function itself. titles: other functions that messages may name instead (the
+    ``apply`` of a model). grad: whether outputs are differentiable in the floating
+    inputs. follows: position of the argument whose dtype the result has, or None where
+    the result has a dtype of its own. wide: the result is in at least float32.
+    extremes: whether inputs may be scaled to 1e4; extreme_grads: whether gradients
+    stay finite there too. data: positions of the pytrees that are scaled as arrays are
+    (the entries of others are coefficients). optional: arguments that may be None.
     tolerance, reason: a looser bound for a dtype and the sentence that says why.
     """
 
@@ -64,12 +68,16 @@ class Case:
     variant: str = ""
     draws: Callable[..., Any] | None = None
     call: Callable[..., Any] | None = None
+    titles: tuple[str, ...] = ()
     grad: bool = True
     vmap: bool = True
     jit: bool = True
     follows: int | None = 0
+    wide: bool = False
     takes_dtype: bool = False
     extremes: bool = True
+    extreme_grads: bool = True
+    data: tuple[int, ...] = ()
     optional: tuple[str, ...] = ()
     bad: tuple[Bad, ...] = ()
     tolerance: Mapping[str, float] = field(default_factory=dict)
@@ -77,8 +85,8 @@ class Case:
 
     def __post_init__(self) -> None:
         loose = [d for d in self.tolerance if self.tolerance[d] > TOLERANCE[d]]
-        exempt = not (self.grad and self.vmap and self.jit and self.extremes)
-        if (loose or exempt) and not self.reason:
+        kept = self.grad, self.vmap, self.jit, self.extremes, self.extreme_grads
+        if (loose or not all(kept)) and not self.reason:
             raise ValueError(f"{self.id}: a looser row must say why in a sentence")
 
     @property

@@ -64,7 +64,7 @@ def functional(constructor: Callable[..., nnx.Module]) -> Model:
     Raises: TypeError if ``constructor`` is no callable, returns no ``nnx.Module``, or
     its module holds anything but ``nnx.Param`` (a random stream, running statistics);
     ``apply`` raises ValueError with the first path of ``params`` that is missing,
-    unknown or of another shape.
+    unknown or of another shape, TypeError with that of no floating array.
     Example:
         >>> import jax
         >>> from flax import nnx
@@ -178,6 +178,9 @@ def _state(params: Params, shapes: dict[Path, tuple[int, ...]]) -> dict[Any, Any
             got = "nothing there" if leaf is None else f"shape {np.shape(leaf)}"
             wanted = f"a tree with {_dotted(path)} of shape {shape}"
             raise checks.fail("apply", "params", got, wanted)
+        if not (checks.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)):
+            got = f"{getattr(leaf, 'dtype', type(leaf).__name__)} at {_dotted(path)}"
+            raise checks.fail_type("apply", "params", got, "a tree of floating arrays")
         state[path] = leaf
     for path in given:
         wanted = "a tree with the names that init gives and no others"

@@ -38,6 +38,8 @@ def bad_params(shapes) -> tuple[Bad, ...]:
         {name: good[name] for name in rest},
         {**good, "more": np.ones(2)},
         {**good, first: wider},
+        {**good, first: jax.tree.map(lambda leaf: leaf.astype(int), good[first])},
+        {**good, first: jax.tree.map(lambda leaf: leaf.tolist(), good[first])},
         {},
         [1.0],
         None,

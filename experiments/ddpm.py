@@ -86,10 +86,10 @@ PRESETS = {
         "dataset": "mnist",
         "width": 32,
         "multipliers": "1,2,2",
-        "num_steps": 1500,
+        "num_steps": 1200,
         "num_samples": 200,
         "classifier_steps": 600,
-        "draws": 2,
+        "draws": 1,
     },
     "paper": {
         "dataset": "cifar10",

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._comparison.training import flat
 from experiments._harness.devices import data_mesh, replicate, shard_batch
 from kexue_jax import diffusion, models
 
@@ -69,8 +70,10 @@ class Meter:
             sums, values = self._compiled(sums, params, key, jnp.int32(k), *batch)
             losses.append(values)
         rows = np.asarray(jnp.stack(losses), np.float64)
-        four, reduced, gap = (_total(s.squares) / (len(x0) - 1) for s in sums)
-        distance = _total(jax.tree.map(jnp.square, sums[2].mean))
+        four, reduced, gap = (
+            float(flat(s.squares).sum()) / (len(x0) - 1) for s in sums
+        )
+        distance = float((flat(sums[2].mean) ** 2).sum())
         return Spread(four, reduced, gap, distance, rows)
 
     def losses(
@@ -129,10 +132,6 @@ def _with(sums: Sums, value: Any, count: jax.Array) -> Sums:
         lambda s, d, v, m: s + d * (v - m), sums.squares, step, value, mean
     )
     return Sums(mean, squares)
-
-
-def _total(tree: Any) -> float:
-    return float(sum(np.sum(leaf, dtype=np.float64) for leaf in jax.tree.leaves(tree)))
 
 
 def strata(T: int) -> list[int]:

@@ -147,10 +147,13 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def _record(name: str, config: BaseConfig) -> dict[str, Any]:
+    """config.json; not where the folder lies, so that a run may be moved."""
+    values = dataclasses.asdict(config)
+    del values["workdir"]
     return {
         "experiment": name,
         "command": command(name, config),
-        "config": dataclasses.asdict(config),
+        "config": values,
         "versions": versions(),
         "device": device_facts(),
     }

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax._base import checks
+from kexue_jax.diffusion._network import EpsFn
 from kexue_jax.diffusion.chain import (
-    EpsFn,
     Sample,
     check_frames,
     check_start,

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax._base import checks, keys, numerics
-
-EpsFn = Callable[[jax.Array, jax.Array], jax.Array]
+from kexue_jax.diffusion._network import EpsFn, predict
 
 FRAMES_OF = ("x", "x0")
 
@@ -22,16 +21,6 @@ class Sample(NamedTuple):
 
     x: jax.Array
     frames: jax.Array
-
-
-def predict(name: str, eps_fn: EpsFn, x: jax.Array, t: Any) -> jax.Array:
-    """``eps_fn(x, t)`` with the scalar t given to every example, checked for shape."""
-    eps = eps_fn(x, jnp.full(x.shape[:1], t))
-    if np.shape(eps) != x.shape:
-        got = f"a result of shape {np.shape(eps)}"
-        wanted = f"a function that returns eps of x's shape {x.shape}"
-        raise checks.fail(name, "eps_fn", got, wanted)
-    return eps
 
 
 def run_chain(

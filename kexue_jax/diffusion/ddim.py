@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax._base import checks, numerics
+from kexue_jax.diffusion._network import EpsFn, predict
 from kexue_jax.diffusion.chain import (
-    EpsFn,
     Sample,
     check_frames,
     check_start,
-    predict,
     run_chain,
     step_noise,
 )

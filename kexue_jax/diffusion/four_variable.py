@@ -11,15 +11,14 @@ import jax.numpy as jnp
 from kexue_jax._base import checks
 from kexue_jax._base.keys import normal_like
 from kexue_jax._base.masks import safe_divide
+from kexue_jax.diffusion._network import EpsFn, predict
 from kexue_jax.diffusion.indexing import entries
 from kexue_jax.diffusion.losses import (
     REDUCTIONS,
     DDPMLoss,
-    EpsFn,
     check_batch,
     check_data,
     draw_steps,
-    predict,
     reduce_example,
 )
 from kexue_jax.diffusion.parametrizations import PARAMS, convert

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from kexue_jax._base import checks, numerics
 from kexue_jax.diffusion._leading import leading
-from kexue_jax.diffusion.chain import EpsFn
+from kexue_jax.diffusion._network import EpsFn
 from kexue_jax.diffusion.indexing import check_steps, entries
 from kexue_jax.diffusion.schedules import Schedule
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 
 from kexue_jax._base import checks, numerics
 from kexue_jax.diffusion._leading import leading
+from kexue_jax.diffusion._network import EpsFn
 from kexue_jax.diffusion.ancestral import ddpm_sample
-from kexue_jax.diffusion.chain import EpsFn, step_noise
+from kexue_jax.diffusion.chain import step_noise
 from kexue_jax.diffusion.schedules import Schedule, check_schedule
 
 

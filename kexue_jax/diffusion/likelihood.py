@@ -10,14 +10,9 @@ import jax.numpy as jnp
 from kexue_jax._base import checks
 from kexue_jax._base.keys import normal_like
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax.diffusion._network import EpsFn, predict
 from kexue_jax.diffusion.decoder import discretized_log_likelihood
-from kexue_jax.diffusion.losses import (
-    EpsFn,
-    check_data,
-    predict,
-    reduce_example,
-    squared_error,
-)
+from kexue_jax.diffusion.losses import check_data, reduce_example, squared_error
 from kexue_jax.diffusion.parametrizations import PARAMS, convert
 from kexue_jax.diffusion.process import q_sample
 from kexue_jax.diffusion.schedules import Schedule

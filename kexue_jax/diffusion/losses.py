@@ -8,7 +8,6 @@ the number d of entries: under Adam that factor acts through its epsilon alone, 
 ``"mean"`` an epsilon should be smaller by d, and float16 gradients may flush to zero.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +16,10 @@ import jax.numpy as jnp
 from kexue_jax._base import checks
 from kexue_jax._base.keys import normal_like
 from kexue_jax._base.masks import safe_divide
+from kexue_jax.diffusion._network import EpsFn, predict
 from kexue_jax.diffusion.indexing import Entries, check_inputs, check_steps, entries
 from kexue_jax.diffusion.parametrizations import PARAMS
 from kexue_jax.diffusion.schedules import Schedule, check_schedule
-
-EpsFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 WEIGHTS = ("simple", "regression", "vae", "x0", "score", "min_snr")
 VAE_SIGMAS = ("posterior", "beta")
@@ -243,16 +241,6 @@ def _target(
     if param == "score":
         return -safe_divide(eps, at.beta_bar), at.beta_bar
     return eps, jnp.ones_like(at.beta)
-
-
-def predict(name: str, eps_fn: EpsFn, x: jax.Array, t: jax.Array) -> jax.Array:
-    """``eps_fn(x, t)``; raise unless it is an array of the shape of x."""
-    out = eps_fn(x, t)
-    if not checks.is_array(out) or out.shape != x.shape:
-        got = f"a result of shape {getattr(out, 'shape', type(out).__name__)}"
-        wanted = f"a function that keeps the shape {x.shape} of x"
-        raise checks.fail(name, "eps_fn", got, wanted)
-    return out
 
 
 def reduce_example(values: jax.Array, reduction: str) -> jax.Array:

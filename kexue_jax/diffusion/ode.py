@@ -9,7 +9,8 @@ import numpy as np
 
 from kexue_jax._base import checks, numerics
 from kexue_jax.diffusion._leading import leading
-from kexue_jax.diffusion.chain import EpsFn, check_start, predict, step_noise
+from kexue_jax.diffusion._network import EpsFn, predict
+from kexue_jax.diffusion.chain import check_start, step_noise
 
 METHODS = ("euler", "heun", "rk4", "exponential")
 TIMES = ("s", "s^2")

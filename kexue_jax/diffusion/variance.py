@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from kexue_jax._base import checks
 from kexue_jax._base.keys import normal_like
 from kexue_jax._base.numerics import accumulation_dtype
-from kexue_jax.diffusion.losses import EpsFn, check_data, predict
+from kexue_jax.diffusion._network import EpsFn, predict
+from kexue_jax.diffusion.losses import check_data
 from kexue_jax.diffusion.parametrizations import PARAMS, convert
 from kexue_jax.diffusion.process import q_sample
 from kexue_jax.diffusion.schedules import Schedule

@@ -40,8 +40,13 @@ def sampler_draws(key, eps_fn, schedule, x_T, *others):
 
 
 def bad_networks(place: int = 0) -> tuple[Bad, ...]:
-    """Predictors that drop examples, add an axis, or return nothing."""
-    wrong = (lambda x, t: x[:1], lambda x, t: x[None], lambda x, t: None)
+    """Predictors that drop examples, add an axis, return nothing or too much."""
+    wrong = (
+        lambda x, t: x[:1],
+        lambda x, t: x[None],
+        lambda x, t: None,
+        lambda x, t: (x, x),
+    )
     return tuple(Bad("eps_fn", args={place: f}) for f in wrong)
 
 

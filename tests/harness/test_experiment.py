@@ -64,7 +64,6 @@ def contents(folder):
     results = json.loads((folder / "results.json").read_text())
     results.pop("wall_seconds")
     results.pop("resumed")
-    results["config"].pop("workdir")
     files = {n: (folder / n).read_bytes() for n in ("metrics.jsonl", "loss.png")}
     return results, files
 

@@ -21,6 +21,7 @@ import numpy as np
 from experiments._diffusion import claims, judgment, pictures, settings, training
 from experiments._diffusion.sampling import Method, Sampler, noise
 from experiments._diffusion.settings import DiffusionConfig
+from experiments._harness import processes
 from experiments._harness.config import UserError, launch, setting
 from experiments._harness.data import ImageData
 from experiments._harness.report import write_report
@@ -118,12 +119,17 @@ def main(config: Config) -> None:
     images = settings.load(config)
     settings.build_model(config, images)  # refuses bad shapes before there is a folder
     run = open_run(config)
-    jury = judgment.Jury(images, config.num_samples, config.classifier_steps)
     parts = [f"seed_{config.seed + i}" for i in range(config.num_seeds)]
     parts = [""] if config.num_seeds == 1 else parts
+    models = [
+        training.train(config, run, images, config.seed + i, part)
+        for i, part in enumerate(parts)
+    ]
+    if not processes.leader():
+        return
+    jury = judgment.Jury(images, config.num_samples, config.classifier_steps)
     reports, facts = [], {"data": images.source, **jury.facts()}
-    for i, part in enumerate(parts):
-        trained = training.train(config, run, images, config.seed + i, part)
+    for i, trained in enumerate(models):
         sampler = Sampler(config, trained, images.num_classes)
         reports.append(judgment.assess(config, sampler, jury, config.seed + i))
         if i == 0:

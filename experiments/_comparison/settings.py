@@ -7,13 +7,13 @@ import numpy as np
 
 from experiments._diffusion import settings
 from experiments._diffusion.settings import DiffusionConfig
-from experiments._harness.config import BaseConfig, setting
+from experiments._harness.config import TrainingConfig, setting
 from experiments._harness.data import DATASETS, ImageData
 from kexue_jax import models
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ComparisonConfig(BaseConfig):
+class ComparisonConfig(TrainingConfig):
     """Data, network and length of the trainings; the rest is held fixed."""
 
     dataset: str = setting("digits", "images to learn", choices=DATASETS)
@@ -33,6 +33,7 @@ class ComparisonConfig(BaseConfig):
 def load(config: ComparisonConfig) -> tuple[ImageData, models.Model]:
     """The images and the author's small U-Net; UserError if they do not fit."""
     names = ("dataset", "data_dir", "image_size", "width", "multipliers", "T")
+    names += ("mesh", "batch_size")
     values: dict[str, Any] = {name: getattr(config, name) for name in names}
     diffusion_config = DiffusionConfig(**values, network="small")
     images = settings.load(diffusion_config)

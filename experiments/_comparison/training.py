@@ -13,7 +13,15 @@ from experiments._diffusion.sampling import noise
 from experiments._harness import loop
 from experiments._harness.data import Batches, ImageData
 from experiments._harness.data_types import order_of
-from experiments._harness.devices import data_mesh, jit_step, replicate, shard_batch
+from experiments._harness.devices import data_mesh, replicate, shard_batch
+from experiments._harness.guard import Guarded, go
+from experiments._harness.mesh import (
+    gathered,
+    place_batch,
+    place_state,
+    training_mesh,
+)
+from experiments._harness.training_config import options
 from experiments._harness.workdir import Run
 from kexue_jax import diffusion, models
 
@@ -40,7 +48,7 @@ class Trainer:
         self.config, self.run, self.model, self.loss = config, run, model, loss
         self.data = {"image": images.train_images}
         self.schedule = diffusion.kexue_schedule(T=config.T, dtype=jnp.float32)
-        self.mesh = data_mesh(config.batch_size)
+        self.mesh = training_mesh(config.mesh, config.batch_size)
         self._compiled: Any = None
 
     def optimizer(self, adam_eps: Any) -> optax.GradientTransformation:
@@ -89,7 +97,7 @@ class Trainer:
     def compiled(self, state: Any) -> Any:
         """The program of a step, made once."""
         if self._compiled is None:
-            self._compiled = jit_step(self.step, state)
+            self._compiled = Guarded(self.step, state, self.config.on_nonfinite)
         return self._compiled
 
     def gradient(self, params: Any, seed: int, **numbers: float) -> np.ndarray:
@@ -98,30 +106,42 @@ class Trainer:
         Adam's first moment after one step from 0 is a tenth of the gradient.
         """
         state = {**self.init(seed, {"adam_eps": 1e-8, **numbers}), "params": params}
-        state = jax.tree.map(jnp.copy, replicate(self.mesh, state))  # to be donated
+        state = jax.tree.map(jnp.copy, place_state(self.mesh, state))  # to be donated
         batch = next(Batches(self.data, self.config.batch_size, seed))
-        state, _ = self.compiled(state)(state, shard_batch(self.mesh, batch))
-        return flat(state["optimizer"][0].mu) / 0.1
+        halted = place_state(self.mesh, go())
+        batch = place_batch(self.mesh, batch)
+        state, _, _ = self.compiled(state)(state, batch, halted)
+        return flat(gathered(state["optimizer"][0].mu)) / 0.1
 
     def __call__(
         self, part: str | None, seed: int, evaluate: Any = None, **numbers: float
     ) -> dict[str, Any]:
         """The state after the training; its metrics go to the file of ``part``."""
         state = self.init(seed, {"adam_eps": 1e-8, **numbers})
-        state = replicate(self.mesh, state)
+        state = place_state(self.mesh, state)
         every = max(1, self.config.num_steps // 6)
-        return loop.run(
+        shown = None if evaluate is None else lambda s, n: evaluate(self._whole(s), n)
+        state = loop.run(
             self.compiled(state),
             state,
             Batches(self.data, self.config.batch_size, seed),
             num_steps=self.config.num_steps,
+            options=options(
+                self.config,
+                self.run,
+                log_every=every,
+                evaluate_every=every if evaluate else 0,
+                progress=False,
+            ),
             metrics=None if part is None else self.run.metrics(part),
             mesh=self.mesh,
-            log_every=every,
-            evaluate=evaluate,
-            evaluate_every=every if evaluate else 0,
-            progress=False,
+            evaluate=shown,
         )
+        return self._whole(state)
+
+    def _whole(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state without its key, whole on every process."""
+        return gathered({name: leaf for name, leaf in state.items() if name != "key"})
 
 
 def flat(tree: Any) -> np.ndarray:

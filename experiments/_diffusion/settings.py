@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import optax
 
-from experiments._harness.config import BaseConfig, UserError, setting
+from experiments._harness.config import TrainingConfig, UserError, setting
 from experiments._harness.data import DATASETS, ImageData, load_images
+from experiments._harness.mesh import training_mesh
 from kexue_jax import diffusion, models, optim
 
 Schedule = diffusion.Schedule
@@ -22,7 +23,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DiffusionConfig(BaseConfig):
+class DiffusionConfig(TrainingConfig):
     """Data, network, schedule, loss and optimizer of a diffusion model."""
 
     dataset: str = setting("digits", "images to learn", choices=DATASETS)
@@ -60,10 +61,33 @@ class DiffusionConfig(BaseConfig):
     ema: float = setting(
         0.998, "decay of the averaged weights", minimum=0, maximum=0.999999
     )
+    accumulate: int = setting(
+        1, "parts of a batch whose gradients are summed", minimum=1, maximum=65536
+    )
+    compute_dtype: str = setting(
+        "float32",
+        "numbers inside the network; parameters, optimizer and sums stay float32",
+        choices=("float32", "bfloat16"),
+    )
+    recompute: str = setting(
+        "none",
+        "what the backward pass computes again instead of keeping it: none, or the "
+        "inside of each residual block",
+        choices=("none", "blocks"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.accumulate:
+            raise UserError(
+                f"flag --accumulate={self.accumulate}: wanted a number that divides "
+                f"--batch_size={self.batch_size}"
+            )
 
 
 def load(config: DiffusionConfig) -> ImageData:
     """The images of the run, which fit its settings; UserError where they do not."""
+    training_mesh(config.mesh, config.batch_size)  # refuses before there is a folder
     folder = "" if config.data_dir == "none" else config.data_dir
     images = load_images(config.dataset, folder, image_size=config.image_size)
     if config.conditional and not images.num_classes:
@@ -89,6 +113,7 @@ def build_model(config: DiffusionConfig, images: ImageData) -> models.Model:
         "multipliers": multipliers,
         "blocks": config.blocks,
         "num_classes": images.num_classes if config.conditional else None,
+        "recompute": config.recompute == "blocks",
     }
     if config.network == "small":
         return models.unet_small(T=config.T, **common)
@@ -119,6 +144,16 @@ def build_optimizer(config: DiffusionConfig) -> optax.GradientTransformation:
     return optax.adam(rate)
 
 
+def network(config: DiffusionConfig, model: models.Model) -> Callable[..., jax.Array]:
+    """``model.apply`` computed in ``--compute_dtype``, float32 outside of it."""
+
+    def predict(params: Any, x: jax.Array, *inputs: Any, key: Any = None) -> jax.Array:
+        inside = x.astype(config.compute_dtype)
+        return model.apply(params, inside, *inputs, key=key).astype(x.dtype)
+
+    return predict
+
+
 def eps_function(
     config: DiffusionConfig,
     model: models.Model,
@@ -127,8 +162,10 @@ def eps_function(
 ) -> Callable[..., jax.Array]:
     """``eps(x, t)`` or, for a conditional model, ``eps(x, t, labels)``."""
 
+    predict = network(config, model)
+
     def eps(x: jax.Array, t: jax.Array, *labels: jax.Array) -> jax.Array:
-        out = model.apply(params, x, t, *labels)
+        out = predict(params, x, t, *labels)
         return diffusion.predict_eps(schedule, x, t, out, param=config.param)
 
     return eps

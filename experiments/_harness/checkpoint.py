@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments._harness import processes
 from experiments._harness import state_tree as tree
 from experiments._harness.errors import UserError
 from experiments._harness.extras import need
@@ -71,31 +72,22 @@ class Checkpointer:
         returns.
         """
         path = self._path(step)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary = path.with_name(f"{path.name}.tmp")
         leaves = tree.named(state)
+        about = {
+            "step": step,
+            "meta": dict(meta or {}),
+            "leaves": tree.described(leaves),
+            "keys": tree.key_kinds(leaves),
+        }
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            _orbax().save(temporary.absolute() / "state", tree.nested(leaves))
-            about = {
-                "step": step,
-                "meta": dict(meta or {}),
-                "leaves": tree.described(leaves),
-                "keys": tree.key_kinds(leaves),
-            }
-            write_text(temporary / "meta.json", json_text(about))
-            hashes = _hashes(temporary)
-            for file in hashes:
-                _sync(temporary / file)
-            write_text(temporary / _COMMIT, json_text(hashes))
-            if path.exists():  # damaged, or saved twice: aside, then away
-                path.rename(path.with_name(f"{path.name}.old.tmp"))
-            temporary.rename(path)
-            _sync(self.folder)
+            processes.led(lambda: _make_empty(temporary))
+            self._write_arrays(temporary.absolute() / "state", leaves)
+            processes.led(lambda: self._commit(temporary, path, about))
         except OSError as error:
             reason = error.strerror or error
-            raise UserError(f"cannot save step {step} in {path}: {reason}") from None
-        self._drop_old()
+            message = f"cannot save step {step} in {path}: {reason}"
+            raise UserError(message) from None
         return path
 
     def restore(self, state: Any) -> Saved | None:
@@ -105,13 +97,8 @@ class Checkpointer:
         been saved. UserError if the saved tree is another one, or if steps are there
         and every one is damaged.
         """
-        step = self.latest()
+        step = self._agreed()
         if step is None:
-            if self.steps():
-                raise UserError(
-                    f"every checkpoint in {self.folder} is damaged: move the folder "
-                    "away to start again"
-                )
             return None
         about = read_json(self._path(step) / "meta.json")
         leaves = tree.named(state)
@@ -119,6 +106,45 @@ class Checkpointer:
         source = (self._path(step) / "state").absolute()
         loaded = tree.named(_orbax().load(source, tree.wanted(leaves)))
         return Saved(step, tree.rebuilt(state, loaded, about["keys"]), about["meta"])
+
+    def _agreed(self) -> int | None:
+        """The step that all processes restore, the leader's ``latest``."""
+        found: list[int | None] = [None]
+
+        def look() -> None:
+            found[0] = self.latest()
+            if found[0] is None and self.steps():
+                raise UserError(
+                    f"every checkpoint in {self.folder} is damaged: move the folder "
+                    "away to start again"
+                )
+
+        processes.led(look)
+        chosen = found[0]
+        number = processes.from_leader(0 if chosen is None else chosen + 1)
+        return number - 1 if number else None
+
+    def _write_arrays(self, place: Path, leaves: Mapping[str, Any]) -> None:
+        """Save by orbax, whose own errors become an OSError with their first line."""
+        try:
+            _orbax().save(place, tree.nested(leaves))
+        except OSError:
+            raise
+        except Exception as error:
+            raise OSError(str(error).strip().split("\n")[0]) from error
+
+    def _commit(self, temporary: Path, path: Path, about: Mapping[str, Any]) -> None:
+        """Hash and sync every file, write COMMIT, and put the folder in its place."""
+        write_text(temporary / "meta.json", json_text(about))
+        hashes = _hashes(temporary)
+        for file in hashes:
+            _sync(temporary / file)
+        write_text(temporary / _COMMIT, json_text(hashes))
+        if path.exists():  # damaged, or saved twice: aside, then away
+            path.rename(path.with_name(f"{path.name}.old.tmp"))
+        temporary.rename(path)
+        _sync(self.folder)
+        self._drop_old()
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{step:06d}"
@@ -157,6 +183,11 @@ class Checkpointer:
             shutil.rmtree(self._path(step), ignore_errors=True)
         for path in self.folder.glob("*.tmp"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _make_empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def _orbax() -> Any:

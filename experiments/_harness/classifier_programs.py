@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiments._harness.guard import Guarded
 from kexue_jax import models
 
 
@@ -29,7 +30,7 @@ class Recipe:
 
 @functools.lru_cache(maxsize=8)
 def programs(recipe: Recipe, mesh: Mesh) -> tuple[Callable[..., Any], ...]:
-    """``init(key) -> state``, ``step(state, batch)`` and ``apply``, compiled."""
+    """``init(key) -> state``, the Guarded step and ``apply``, compiled."""
     model = models.image_classifier(
         num_classes=recipe.num_classes,
         channels=recipe.channels,
@@ -66,8 +67,10 @@ def programs(recipe: Recipe, mesh: Mesh) -> tuple[Callable[..., Any], ...]:
         output = model.apply(params, images)
         return jax.nn.softmax(output.logits), output.features
 
-    return (
-        jax.jit(init, out_shardings=everywhere),
-        jax.jit(step, donate_argnums=0, out_shardings=(everywhere, None)),
-        jax.jit(apply),
+    start = jax.jit(init, out_shardings=everywhere)
+    shapes = jax.eval_shape(init, jax.eval_shape(jax.random.key, 0))
+    placed = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
+        shapes,
     )
+    return start, Guarded(step, placed), jax.jit(apply)

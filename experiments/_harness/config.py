@@ -7,11 +7,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from experiments._harness import command_line, devices
+from experiments._harness import command_line, devices, lock, processes
 from experiments._harness.errors import Finished, Stopped, UserError, one_line
 from experiments._harness.settings import BaseConfig, Settings, setting
+from experiments._harness.training_config import TrainingConfig
 
-__all__ = ["BaseConfig", "Settings", "UserError", "launch", "setting"]
+__all__ = [
+    "BaseConfig",
+    "Settings",
+    "TrainingConfig",
+    "UserError",
+    "launch",
+    "setting",
+]
 
 C = TypeVar("C", bound=Settings)
 
@@ -60,6 +68,10 @@ def _launch(
     try:
         if prepare and isinstance(config, BaseConfig):
             devices.prepare(config.host_devices, config.compile_cache)
+            if isinstance(config, TrainingConfig):
+                processes.join(
+                    config.coordinator, config.num_processes, config.process_id
+                )
         main(config)
     except UserError as error:
         say(error)
@@ -72,4 +84,6 @@ def _launch(
     except KeyboardInterrupt:
         say("stopped by Ctrl-C; the same command goes on from what was saved")
         return 130
+    finally:
+        lock.release()
     return 0

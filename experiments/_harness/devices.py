@@ -68,12 +68,13 @@ def cache_folder() -> Path:
 
 
 def data_mesh(batch_size: int, *, devices: int | None = None) -> Mesh:
-    """A mesh with one axis, ``data``, that a batch of ``batch_size`` divides over.
+    """A mesh with one axis, ``data``, over devices of this process.
 
-    It takes the largest number of devices (at most ``devices``) that divides the
-    batch. UserError names the numbers where ``devices`` is given and does not divide.
+    It takes the largest number of devices (at most ``devices``) that divides
+    ``batch_size``. UserError names the numbers where ``devices`` is given and does
+    not divide. The mesh of a training is ``mesh.training_mesh``.
     """
-    present = jax.devices()
+    present = jax.local_devices()
     if devices is not None and (devices > len(present) or batch_size % devices):
         raise UserError(
             f"a batch of {batch_size} cannot be spread over {devices} devices "

@@ -95,7 +95,7 @@ def train_classifier(
         Batches(data.train(), batch_size, seed),
         num_steps=num_steps,
         mesh=mesh,
-        progress=False,
+        options=loop.Options(progress=False),
     )
     found, _ = _answers(recipe, state["params"], data.test_images)
     accuracy = float(np.mean(found.argmax(-1) == data.test_labels))

@@ -3,29 +3,25 @@
 The loss, the model, the data and the evaluation belong to the experiment.
 """
 
-import collections
-import itertools
-import math
-import signal
-import threading
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import jax
 from jax.sharding import Mesh
 
+from experiments._harness import processes
 from experiments._harness.checkpoint import Checkpointer
-from experiments._harness.devices import replicate, shard_batch
 from experiments._harness.errors import NonFinite, Stopped, UserError
+from experiments._harness.guard import Guarded, go
+from experiments._harness.mesh import place_batch, place_state
 from experiments._harness.metrics import MetricsWriter
+from experiments._harness.profiling import Profiler
 from experiments._harness.progress import Progress
+from experiments._harness.signals import Wishes
+from experiments._harness.window import BadStep, Window
 
 State = TypeVar("State")
 Scalars = Mapping[str, Any]
-
-# Metrics are read this many steps late, so that reading them never waits for the step
-# that is running: the host stays ahead of the device, by a bounded number of batches.
-_LAG = 4
 
 
 class Batches(Protocol):
@@ -38,59 +34,87 @@ class Batches(Protocol):
     def restore(self, state: dict[str, int]) -> None: ...
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a run is logged and kept; nothing here changes what a step computes.
+
+    ``save_every`` counts steps (0: only at the end), ``save_seconds`` the time since
+    the last save (0: never). ``on_nonfinite`` is "stop" or "skip" (guard.py).
+    """
+
+    log_every: int = 100
+    save_every: int = 1000
+    save_seconds: float = 0.0
+    on_nonfinite: str = "stop"
+    evaluate_every: int = 0
+    progress: bool = True
+    profiler: Profiler | None = None
+
+
 def run(
-    step: Callable[[State, Any], tuple[State, Scalars]],
+    step: Callable[[State, Any], tuple[State, Scalars]] | Guarded,
     state: State,
     batches: Batches,
     *,
     num_steps: int,
+    options: Options | None = None,
     checkpointer: Checkpointer | None = None,
     metrics: MetricsWriter | None = None,
     mesh: Mesh | None = None,
-    log_every: int = 100,
-    save_every: int = 1000,
     evaluate: Callable[[State, int], Scalars] | None = None,
-    evaluate_every: int = 0,
-    progress: bool = True,
 ) -> State:
     """The state after ``num_steps`` steps from ``state``, or from where a run stopped.
 
-    ``step(state, batch) -> (state, metrics)`` is jitted, with the state donated, by
-    the experiment (devices.jit_step); metrics is a dict of scalars. With ``mesh`` the
-    state is replicated and every batch sharded over it. Every ``log_every`` steps the
-    means of the metrics since the last row go to ``metrics``; every
-    ``evaluate_every`` (0: never) steps and at the end the scalars of
-    ``evaluate(state, step)`` do; every ``save_every`` (0: only at the end) steps and
-    at the end everything is saved: state, step, data position.
+    ``step(state, batch) -> (state, metrics)`` is pure; metrics is a dict of scalars.
+    It is compiled here, with the state donated; a ``Guarded`` step is taken as it is,
+    so that several runs can share one. With ``mesh`` the state is placed on it and
+    every batch divided over it. Every ``log_every`` steps the means of the metrics
+    since the last row go to ``metrics``; every ``evaluate_every`` (0: never) steps and
+    at the end the scalars of ``evaluate(state, step)`` do; when it is time and at the
+    end everything is saved: state, step, data position.
 
-    Raises NonFinite at the first metric that is NaN or infinite, Stopped after
-    SIGINT or SIGTERM, when all is saved.
+    Raises NonFinite at the first metric that is NaN or infinite, when the state before
+    that step and its batch are saved (with ``on_nonfinite="skip"`` such an update is
+    left out and counted); Stopped after SIGINT or SIGTERM, when all is saved.
     """
+    chosen = options or Options()
     if mesh is not None:
-        state = replicate(mesh, state)
-    window = _Window(metrics, log_every, num_steps)
+        state = place_state(mesh, state)
+    if not isinstance(step, Guarded):
+        step = Guarded(step, state, chosen.on_nonfinite)
+    window = Window(metrics, chosen.log_every, num_steps, skip=step.skip)
     keeper = _Keeper(checkpointer, metrics, batches, window)
     state, start = keeper.resumed(state, num_steps)
-    with (
-        _Signals() as signals,
-        Progress(num_steps, start=start, show=progress) as window.shown,
-    ):
-        for number in range(start + 1, num_steps + 1):
-            batch = next(batches)
-            if mesh is not None:
-                batch = shard_batch(mesh, batch)
-            state, scalars = step(state, batch)
-            window.push(number, scalars)
-            if evaluate is not None and _due(number, evaluate_every, num_steps):
-                window.drain()
-                row = {n: float(v) for n, v in evaluate(state, number).items()}
-                if metrics is not None:
-                    metrics.write(number, row)
-            if _due(number, save_every, num_steps) or signals.caught is not None:
-                keeper.save(number, state)
-            if signals.caught is not None:
-                farewell = keeper.farewell(number, num_steps)
-                raise Stopped(signals.caught, farewell)
+    halted = go() if mesh is None else place_state(mesh, go())
+    profiler = chosen.profiler or Profiler(None)
+    shown = Progress(
+        num_steps, start=start, show=chosen.progress and processes.leader()
+    )
+    with Wishes(chosen.save_seconds) as wishes, profiler, shown as window.shown:
+        try:
+            for number in range(start + 1, num_steps + 1):
+                profiler.before(number)
+                batch = next(batches)
+                if mesh is not None:
+                    batch = place_batch(mesh, batch)
+                state, outcome, halted = step(state, batch, halted)
+                window.push(number, outcome, batch)
+                profiler.after(number, state)
+                if evaluate is not None and _due(
+                    number, chosen.evaluate_every, num_steps
+                ):
+                    window.drain()
+                    row = {n: float(v) for n, v in evaluate(state, number).items()}
+                    if metrics is not None:
+                        metrics.write(number, row)
+                wish = wishes.poll()
+                if wish.save or _due(number, chosen.save_every, num_steps):
+                    keeper.save(number, state)
+                    wishes.saved()
+                if wish.stop is not None:
+                    raise Stopped(wish.stop, keeper.farewell(number, num_steps))
+        except BadStep as bad:
+            raise NonFinite(keeper.keep_bad(bad, state)) from None
     return state
 
 
@@ -106,7 +130,7 @@ class _Keeper:
         checkpointer: Checkpointer | None,
         metrics: MetricsWriter | None,
         batches: Batches,
-        window: "_Window",
+        window: Window,
     ) -> None:
         self.checkpointer, self.metrics = checkpointer, metrics
         self.batches, self.window = batches, window
@@ -136,6 +160,18 @@ class _Keeper:
             meta = {"batches": self.batches.state(), "window": self.window.state()}
             self.checkpointer.save(number, state, meta)
 
+    def keep_bad(self, bad: BadStep, state: Any) -> str:
+        """Save the state before a bad step, and its batch; say where they are."""
+        advice = "--on_nonfinite=skip leaves such updates out"
+        if self.checkpointer is None:
+            return f"{bad}: stopped; nothing is saved in this run; {advice}"
+        beside = Checkpointer(self.checkpointer.folder / "nonfinite", keep=1)
+        meta = {"fault": str(bad), "bad_step": bad.number}
+        path = beside.save(bad.number - 1, {"state": state, "batch": bad.batch}, meta)
+        return (
+            f"{bad}: stopped; the state before it and its batch are in {path}; {advice}"
+        )
+
     def farewell(self, number: int, last: int) -> str:
         if self.checkpointer is None:
             return f"stopped at step {number} of {last}; nothing is saved in this run"
@@ -143,73 +179,3 @@ class _Keeper:
             f"stopped at step {number} of {last} and saved in "
             f"{self.checkpointer.folder}: the same command goes on from there"
         )
-
-
-class _Window:
-    """The metrics of the steps since the last row, read late, checked, averaged."""
-
-    def __init__(self, writer: MetricsWriter | None, every: int, last: int) -> None:
-        self.writer, self.every, self.last = writer, every, last
-        self.shown: Progress | None = None
-        self._waiting: collections.deque[tuple[int, Scalars]] = collections.deque()
-        self._sums: dict[str, float] = {}
-        self._count = 0
-
-    def push(self, number: int, scalars: Scalars) -> None:
-        """Note the metrics of a step; read those of _LAG steps before."""
-        for value in scalars.values():
-            if isinstance(value, jax.Array):
-                value.copy_to_host_async()
-        self._waiting.append((number, scalars))
-        if len(self._waiting) > _LAG:
-            self._read()
-
-    def drain(self) -> None:
-        """Read the metrics of every step so far."""
-        while self._waiting:
-            self._read()
-
-    def state(self) -> dict[str, Any]:
-        return {"sums": self._sums, "count": self._count}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self._sums, self._count = dict(state["sums"]), state["count"]
-
-    def _read(self) -> None:
-        number, scalars = self._waiting.popleft()
-        values = {name: float(value) for name, value in scalars.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise NonFinite(f"{name} became {value} at step {number}: stopped")
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-        if self.shown is not None:
-            self.shown.update(number, dict(itertools.islice(values.items(), 1)))
-        if _due(number, self.every, self.last):
-            means = {name: total / self._count for name, total in self._sums.items()}
-            if self.writer is not None:
-                self.writer.write(number, means)
-            self._sums, self._count = {}, 0
-
-
-class _Signals:
-    """SIGINT and SIGTERM are noted, so that the step ends; a second one interrupts."""
-
-    def __init__(self) -> None:
-        self.caught: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self._before[signum] = signal.signal(signum, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-
-    def _note(self, signum: int, frame: Any) -> None:
-        if self.caught is not None:
-            raise KeyboardInterrupt
-        self.caught = signum

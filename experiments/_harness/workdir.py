@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import kexue_jax
+from experiments._harness import lock, processes
 from experiments._harness.checkpoint import Checkpointer
 from experiments._harness.command_line import experiment_name
 from experiments._harness.devices import device_facts
@@ -21,7 +22,20 @@ from experiments._harness.settings import BaseConfig, same_run, settings_of
 C = TypeVar("C", bound=BaseConfig)
 
 # Where and how a run is started, not what it computes.
-_NOT_IN_COMMAND = ("workdir", "preset", "resume", "host_devices", "compile_cache")
+_NOT_IN_COMMAND = (
+    "workdir",
+    "preset",
+    "resume",
+    "host_devices",
+    "compile_cache",
+    "coordinator",
+    "num_processes",
+    "process_id",
+    "save_every",
+    "save_minutes",
+    "profile_steps",
+    "tensorboard",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +50,10 @@ class Run:
         """The checkpoints of the run; a ``part`` of it ("seed_3") has its own."""
         return Checkpointer(self.folder / "checkpoints" / part)
 
-    def metrics(self, part: str = "") -> MetricsWriter:
-        """The metrics file of the run, or that of a ``part`` of it."""
+    def metrics(self, part: str = "") -> MetricsWriter | None:
+        """The metrics file of the run, or that of a ``part``; the leader's alone."""
+        if not processes.leader():
+            return None
         name = f"metrics_{part}.jsonl" if part else "metrics.jsonl"
         return MetricsWriter(self.folder / name)
 
@@ -60,15 +76,24 @@ def open_run(config: BaseConfig) -> Run:
     require("experiments", "matplotlib", "orbax")
     folder = Path(config.workdir)
     name = experiment_name(type(config))
-    resumed = _check(folder, name, config)
-    if not resumed:
+    resumed = [False]
+    processes.led(lambda: resumed.append(_open(folder, name, config)))
+    return Run(folder, bool(processes.from_leader(resumed[-1])), time.monotonic())
+
+
+def _open(folder: Path, name: str, config: BaseConfig) -> bool:
+    """Check, make and lock the folder; whether it holds this very run already."""
+    if not _check(folder, name, config):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"--workdir={folder} cannot be made: {reason}") from None
-        write_text(folder / "config.json", json_text(_record(name, config)) + "\n")
-    return Run(folder, resumed, time.monotonic())
+    lock.take(folder)
+    if _check(folder, name, config):  # again: it may have changed before it was ours
+        return True
+    write_text(folder / "config.json", json_text(_record(name, config)) + "\n")
+    return False
 
 
 def _check(folder: Path, name: str, config: BaseConfig) -> bool:
@@ -148,12 +173,11 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def _record(name: str, config: BaseConfig) -> dict[str, Any]:
     """config.json; not where the folder lies, so that a run may be moved."""
-    values = dataclasses.asdict(config)
-    del values["workdir"]
+    values = dataclasses.asdict(config).items()
     return {
         "experiment": name,
         "command": command(name, config),
-        "config": values,
+        "config": {n: value for n, value in values if n != "workdir"},
         "versions": versions(),
         "device": device_facts(),
     }

@@ -8,6 +8,7 @@ matrix products.
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -196,3 +197,10 @@ def dropout(x: jax.Array, key: jax.Array | None, *, rate: float) -> jax.Array:
         return x
     kept = jax.random.bernoulli(key, 1 - rate, x.shape)
     return jnp.where(kept, x / (1 - rate), jnp.zeros_like(x))
+
+
+def run_block(block: Any, recompute: bool, *inputs: Any) -> jax.Array:
+    """``block(*inputs)``; with ``recompute`` its inside is computed twice, not kept."""
+    if not recompute:
+        return block(*inputs)
+    return jax.checkpoint(lambda *values: block(*values))(*inputs)

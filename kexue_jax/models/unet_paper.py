@@ -20,6 +20,7 @@ from kexue_jax.models.layers import (
     dropout,
     label_embedding,
     nearest_upsample,
+    run_block,
     sinusoidal_embedding,
 )
 
@@ -40,6 +41,7 @@ def unet_paper(
     dropout_rate: float = 0.0,
     zero_init: bool = True,
     num_classes: int | None = None,
+    recompute: bool = False,
 ) -> Model:
     """The U-Net closer to the DDPM paper's, ``apply(params, x, t) -> eps`` like ``x``.
 
@@ -49,7 +51,8 @@ def unet_paper(
     CIFAR-10 is ``multipliers=(1, 2, 2, 2), middle_blocks=2, attention_stages=(1,),
     middle_attention=True, downsample="conv", upsample="conv", bias=True,
     dropout_rate=0.1``. With ``num_classes`` the call is ``apply(params, x, t, y)`` and
-    y = num_classes means "no label".
+    y = num_classes means "no label". With ``recompute`` the backward pass computes the
+    inside of the blocks again instead of keeping it: less memory, more time.
 
     Shapes: x [..., h, w, channels], t [...] (steps from 1 on, integers, or floating
     between them), y [...] integers in 0..num_classes -> [..., h, w, channels].
@@ -89,7 +92,12 @@ def unet_paper(
         downsample=downsample,
         upsample=upsample,
     )
-    flags = {"middle_attention": middle_attention, "bias": bias, "zero_init": zero_init}
+    flags = {
+        "middle_attention": middle_attention,
+        "bias": bias,
+        "zero_init": zero_init,
+        "recompute": recompute,
+    }
     for argument, value in flags.items():
         checks.flag(name, argument, value)
     block = {
@@ -112,6 +120,7 @@ def unet_paper(
             attention_stages=tuple(attention_stages),
             resample=(downsample == "conv", upsample == "conv"),
             num_classes=num_classes,
+            recompute=recompute,
             block=block,
         )
     )
@@ -159,9 +168,11 @@ class UNetPaper(nnx.Module):
         attention_stages: tuple[int, ...],
         resample: tuple[bool, bool],
         num_classes: int | None,
+        recompute: bool,
         block: dict[str, Any],
     ):
         bias = block["bias"]
+        self.recompute = recompute
         self.channels, self.width, self.num_classes = channels, width, num_classes
         self.divisor = 2 ** (len(multipliers) - 1)
         self.step1 = Dense(width, 4 * width, bias=bias)
@@ -211,17 +222,17 @@ class UNetPaper(nnx.Module):
         skips = [h]
         for stage in self.down:
             for block in stage.blocks:
-                h = block(h, condition, next(keys))
+                h = run_block(block, self.recompute, h, condition, next(keys))
                 skips.append(h)
             if stage.end is not None:
                 h = stage.end(h)
                 skips.append(h)
         for block in self.middle.blocks:
-            h = block(h, condition, next(keys))
+            h = run_block(block, self.recompute, h, condition, next(keys))
         for stage in self.up:
             for block in stage.blocks:
                 h = jnp.concatenate([h, skips.pop()], -1)
-                h = block(h, condition, next(keys))
+                h = run_block(block, self.recompute, h, condition, next(keys))
             h = h if stage.end is None else stage.end(h)
         return self.head(jax.nn.silu(self.norm(h))).reshape(x.shape)
 

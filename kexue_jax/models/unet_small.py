@@ -17,6 +17,7 @@ from kexue_jax.models.layers import (
     average_pool,
     label_embedding,
     nearest_upsample,
+    run_block,
 )
 
 
@@ -30,6 +31,7 @@ def unet_small(
     min_side: int = 4,
     groups: int = 32,
     num_classes: int | None = None,
+    recompute: bool = False,
 ) -> Model:
     """The author's small U-Net, ``apply(params, x, t) -> eps`` like ``x``.
 
@@ -37,7 +39,8 @@ def unet_small(
     e_t)))))``, e_t row t of a trainable table, and a 2x2 average pool while the sides
     are even and above ``min_side``; one block in the middle; the mirror image upwards,
     where skips are added. With ``num_classes`` the call is ``apply(params, x, t, y)``
-    and y = num_classes means "no label".
+    and y = num_classes means "no label". With ``recompute`` the backward pass computes
+    the inside of the blocks again instead of keeping it: less memory, more time.
 
     Shapes: x [..., h, w, channels], t [...] (steps 1..T, integers, or floating between
     them), y [...] integers in 0..num_classes -> [..., h, w, channels].
@@ -58,6 +61,7 @@ def unet_small(
     """
     checks.count("unet_small", "T", T)
     checks.count("unet_small", "min_side", min_side)
+    checks.flag("unet_small", "recompute", recompute)
     check_network(
         "unet_small",
         channels=channels,
@@ -68,7 +72,7 @@ def unet_small(
         num_classes=num_classes,
     )
     options = (T, channels, width, tuple(multipliers), blocks, min_side, groups)
-    return functional(lambda rngs: UNetSmall(*options, num_classes))
+    return functional(lambda rngs: UNetSmall(*options, num_classes, recompute))
 
 
 class UNetSmall(nnx.Module):
@@ -84,7 +88,9 @@ class UNetSmall(nnx.Module):
         min_side: int,
         groups: int,
         num_classes: int | None,
+        recompute: bool,
     ):
+        self.recompute = recompute
         scale = (2 * len(multipliers) + 1) ** -0.5
 
         def stage(into: int, widths: list[int]) -> nnx.List:
@@ -119,19 +125,19 @@ class UNetSmall(nnx.Module):
         skips, pooled = [h], []
         for stage in self.down:
             for block in stage:
-                h = block(h, condition)
+                h = run_block(block, self.recompute, h, condition)
                 skips.append(h)
             pooled.append(self._pools(h))
             if pooled[-1]:
                 h = average_pool(h)
                 skips.append(h)
-        h = self.middle(h, condition)
+        h = run_block(self.middle, self.recompute, h, condition)
         skips.pop()
         for stage in self.up:
             if pooled.pop():
                 h = nearest_upsample(h) + skips.pop()
             for block in stage:
-                h = block(h, condition) + skips.pop()
+                h = run_block(block, self.recompute, h, condition) + skips.pop()
         return self.head(self.norm(h)).reshape(x.shape)
 
     def _pools(self, h: jax.Array) -> bool:

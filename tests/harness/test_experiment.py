@@ -7,14 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 from experiments._harness import loop
 from experiments._harness.config import launch
-from experiments._harness.devices import data_mesh, jit_step, replicate
+from experiments._harness.devices import data_mesh
 from experiments._harness.figures import curves
+from experiments._harness.guard import Guarded
+from experiments._harness.mesh import place_state
 from experiments._harness.metrics import read_metrics, series
 from experiments._harness.report import write_report
 from experiments._harness.results import Table, judge, write_results
@@ -28,17 +29,15 @@ def main(config, step=toy.step):
     """A main as experiments write it."""
     run = open_run(config)
     mesh = data_mesh(8, devices=1)
-    state = replicate(mesh, toy.start())
-    state = loop.run(
-        jit_step(step, state) if step is toy.step else step,
-        state,
+    loop.run(
+        step,
+        place_state(mesh, toy.start()),
         toy.batches(config.seed),
         num_steps=config.num_steps,
         mesh=mesh,
         checkpointer=run.checkpointer(),
         metrics=run.metrics(),
-        log_every=config.log_every,
-        progress=False,
+        options=loop.Options(log_every=config.log_every, progress=False),
     )
     found = series(read_metrics(run.path("metrics.jsonl")), ["loss"])
     steps, losses = found["loss"]
@@ -78,6 +77,7 @@ def once(tmp_path_factory):
 def test_it_leaves_everything(once):
     names = {path.name for path in once.iterdir()}
     assert names == {
+        ".lock",
         "checkpoints",
         "config.json",
         "loss.png",
@@ -113,13 +113,13 @@ def test_another_flag_on_the_same_folder_is_one_line(once, capsys):
 
 
 def test_interrupted_and_resumed_it_ends_the_same(once, tmp_path, capsys):
-    compiled = jax.jit(toy.step)
-
-    def interrupted(state, batch):
+    def hook(state):
         if state["seen"] == 8 * 4:
             os.kill(os.getpid(), signal.SIGINT)
-        return compiled(state, batch)
 
+    mesh = data_mesh(8, devices=1)
+    compiled = Guarded(toy.step, place_state(mesh, toy.start()))
+    interrupted = toy.Hooked(compiled, hook)
     assert command(tmp_path, main=lambda c: main(c, interrupted)) == 130
     error = capsys.readouterr().err
     assert error.startswith("toy: stopped at step 5 of 12 and saved in ")
@@ -133,8 +133,9 @@ def test_a_diverging_run_is_one_line(tmp_path, capsys):
         return state, {"loss": np.float32("nan")}
 
     assert command(tmp_path, main=lambda c: main(c, diverging)) == 1
-    said = "toy: loss became nan at step 1: stopped\n"
-    assert capsys.readouterr().err == said
+    error = capsys.readouterr().err
+    assert error.startswith("toy: loss became nan at step 1: stopped; the state before")
+    assert error.count("\n") == 1
     assert not (tmp_path / "results.json").exists()
 
 

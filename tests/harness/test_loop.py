@@ -10,9 +10,12 @@ import pytest
 
 from experiments._harness import loop
 from experiments._harness.checkpoint import Checkpointer
-from experiments._harness.devices import data_mesh, jit_step
+from experiments._harness.devices import data_mesh
 from experiments._harness.errors import NonFinite, Stopped, UserError
+from experiments._harness.guard import Guarded
 from experiments._harness.metrics import MetricsWriter, read_metrics
+from experiments._harness.profiling import Profiler
+from experiments._harness.window import Window
 from tests.harness import toy
 
 
@@ -25,25 +28,32 @@ def jitted():
         traces.append(None)
         return toy.step(state, batch)
 
-    compiled = jit_step(step, toy.start())
-    compiled_with_traces = lambda state, batch: compiled(state, batch)  # noqa: E731
-    compiled_with_traces.traces = traces
-    return compiled_with_traces
+    compiled = Guarded(step, toy.start())
+    compiled.traces = traces
+    return compiled
 
 
-def run(step, folder, steps, **options):
+def run(step, folder, steps, *, state=None, evaluate=None, mesh=None, **values):
     """The toy trained in ``folder``."""
     folder.mkdir(exist_ok=True)
+    options = {"log_every": 5, "save_every": 4, "progress": False, **values}
     return loop.run(
         step,
-        options.pop("state") if "state" in options else toy.start(),
+        toy.start() if state is None else state,
         toy.batches(),
         num_steps=steps,
+        options=loop.Options(**options),
         checkpointer=Checkpointer(folder / "checkpoints"),
         metrics=MetricsWriter(folder / "metrics.jsonl"),
-        progress=False,
-        **{"log_every": 5, "save_every": 4, **options},
+        mesh=mesh,
+        evaluate=evaluate,
     )
+
+
+def bare(step, steps):
+    """The toy trained without any file."""
+    options = loop.Options(progress=False)
+    return loop.run(step, toy.start(), toy.batches(), num_steps=steps, options=options)
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +95,12 @@ def breaking(step, at):
     """``step`` that raises at its call number ``at``."""
     calls = []
 
-    def broken(state, batch):
+    def hook(state):
         calls.append(None)
         if len(calls) == at:
             raise Break
-        return step(state, batch)
 
-    return broken
+    return toy.Hooked(step, hook)
 
 
 @pytest.mark.parametrize("crashes", [[2], [6], [9], [13], [5, 3, 8], [6, 1, 1, 9]])
@@ -108,14 +117,13 @@ def test_a_resumed_run_is_the_same_bits(jitted, whole, tmp_path, crashes):
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(jitted, whole, tmp_path, signum):
-    def signalled(state, batch):
+    def hook(state):
         if state["seen"] == 8 * 6:
             os.kill(os.getpid(), signum)
-        return jitted(state, batch)
 
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(Stopped, match="stopped at step 7 of 23 and saved") as caught:
-        run(signalled, tmp_path, 23)
+        run(toy.Hooked(jitted, hook), tmp_path, 23)
     assert caught.value.signum == signum
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
     assert Checkpointer(tmp_path / "checkpoints").steps()[-1] == 7
@@ -125,22 +133,20 @@ def test_a_signal_saves_and_says_how_to_go_on(jitted, whole, tmp_path, signum):
 
 
 def test_a_second_signal_interrupts(jitted):
-    def signalled(state, batch):
+    def hook(state):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        return jitted(state, batch)
 
     with pytest.raises(KeyboardInterrupt):
-        loop.run(signalled, toy.start(), toy.batches(), num_steps=3, progress=False)
+        bare(toy.Hooked(jitted, hook), 3)
 
 
 def test_a_signal_in_the_last_step_still_stops_what_comes_after(jitted, tmp_path):
-    def signalled(state, batch):
+    def hook(state):
         os.kill(os.getpid(), signal.SIGTERM)
-        return jitted(state, batch)
 
     with pytest.raises(Stopped, match="stopped at step 1 of 1 and saved"):
-        run(signalled, tmp_path, 1)
+        run(toy.Hooked(jitted, hook), tmp_path, 1)
     assert Checkpointer(tmp_path / "checkpoints").steps() == [1]
 
 
@@ -168,47 +174,121 @@ def test_evaluation_rows(jitted, tmp_path):
     assert "loss" in rows[-2]
 
 
+def counting(bad, *at):
+    """A step on a number and an array; its metric "norm" is ``bad`` in steps ``at``."""
+
+    def step(state, batch):
+        new = {"step": state["step"] + 1, "sum": state["sum"] + batch["y"].sum()}
+        wrong = jnp.isin(new["step"], jnp.asarray(at))
+        return new, {"loss": new["sum"], "norm": jnp.where(wrong, bad, 0.0)}
+
+    return step
+
+
+def zero():
+    return {"step": jnp.zeros((), jnp.int32), "sum": jnp.zeros((), jnp.float32)}
+
+
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
 def test_the_first_non_finite_quantity_stops_the_run(tmp_path, bad):
-    @jax.jit
-    def step(state, batch):
-        state = state + 1
-        return state, {"loss": 1.0 * state, "norm": jnp.where(state == 6, bad, 0.0)}
-
-    with pytest.raises(NonFinite, match=r"norm became -?(nan|inf) at step 6"):
-        run(step, tmp_path, 50, state=jnp.zeros((), jnp.int32))
+    with pytest.raises(NonFinite, match=r"norm became -?(nan|inf) at step 6: stopped"):
+        run(counting(bad, 6), tmp_path, 50, state=zero())
     checkpoints = Checkpointer(tmp_path / "checkpoints")
     assert checkpoints.steps() == [4]
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [5]
 
 
-def test_metrics_are_read_late_and_never_more_than_some_steps_late(monkeypatch):
-    reads = []
-    monkeypatch.setattr(
-        loop._Window, "_read", lambda self: reads.append(self._waiting.popleft()[0])
-    )
-    done = []
+def test_the_state_before_a_bad_step_and_its_batch_are_saved(tmp_path):
+    with pytest.raises(NonFinite, match="nonfinite/000005; --on_nonfinite=skip"):
+        run(counting(jnp.nan, 6), tmp_path, 50, state=zero())
+    data = toy.batches()
+    batches = [next(data) for _ in range(6)]
+    like = {"state": zero(), "batch": jax.tree.map(jnp.asarray, batches[5])}
+    saved = Checkpointer(tmp_path / "checkpoints" / "nonfinite").restore(like)
+    assert saved.step == 5 and saved.meta["bad_step"] == 6
+    assert toy.same(saved.state["batch"], like["batch"])
+    assert saved.state["state"]["step"] == 5
+    total = sum(batch["y"].sum() for batch in batches[:5])
+    np.testing.assert_allclose(saved.state["state"]["sum"], total, rtol=1e-6)
 
+
+def test_a_stopped_run_goes_on_with_skip_and_counts(tmp_path):
+    with pytest.raises(NonFinite):
+        run(counting(jnp.nan, 6), tmp_path, 20, state=zero())
+    # The state of a skipped step stays, so that the number 6 comes again and again.
+    last = run(counting(jnp.nan, 6), tmp_path, 20, state=zero(), on_nonfinite="skip")
+    assert last["step"] == 5
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [5, 10, 15, 20]
+    assert [row.get("skipped") for row in rows] == [0, 5, 10, 15]
+    assert rows[1].keys() == {"step", "skipped"}
+
+
+def test_a_skipped_update_is_left_out_and_the_data_goes_on(tmp_path):
     def step(state, batch):
-        done.append(len(reads))
-        return state, {"loss": jnp.zeros(())}
+        low = batch["y"].min() < 0.5  # the rows decide, not the state
+        new = {"step": state["step"] + 1, "sum": state["sum"] + batch["y"].sum()}
+        return new, {"loss": jnp.where(low, jnp.nan, batch["y"].min())}
 
-    loop.run(step, toy.start(), toy.batches(), num_steps=10, progress=False)
+    data, total, kept = toy.batches(), 0.0, 0
+    for _ in range(40):
+        rows = next(data)["y"]
+        if rows.min() >= 0.5:
+            total, kept = total + rows.sum(), kept + 1
+    assert 0 < kept < 40
+    last = run(step, tmp_path, 40, state=zero(), on_nonfinite="skip", save_every=7)
+    assert last["step"] == kept
+    np.testing.assert_allclose(last["sum"], total, rtol=1e-6)
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert rows[-1]["skipped"] == 40 - kept
+    assert all(np.isfinite(row.get("loss", 0.0)) for row in rows)
+
+
+def test_time_makes_a_save_due(jitted, whole, tmp_path, monkeypatch):
+    clock = iter(range(10_000))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    saved = []
+    save = Checkpointer.save
+
+    def noted(self, step, *rest):
+        saved.append(step)
+        return save(self, step, *rest)
+
+    monkeypatch.setattr(Checkpointer, "save", noted)
+    last = run(jitted, tmp_path, 23, save_every=0, save_seconds=6)
+    assert len(saved) >= 3 and saved[-1] == 23 and saved == sorted(set(saved))
+    assert toy.same(last, whole[1])
+
+
+def test_a_profile_of_some_steps_changes_nothing(jitted, whole, tmp_path):
+    profiler = Profiler((3, 4), tmp_path / "profile")
+    last = run(jitted, tmp_path, 23, profiler=profiler)
+    assert toy.same(last, whole[1])
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+    rows = [(f / "metrics.jsonl").read_bytes() for f in (tmp_path, whole[0])]
+    assert rows[0] == rows[1]
+
+
+def test_metrics_are_read_late_and_never_more_than_some_steps_late(jitted, monkeypatch):
+    reads, done = [], []
+    monkeypatch.setattr(
+        Window, "_read", lambda self: reads.append(self._waiting.popleft()[0])
+    )
+    bare(toy.Hooked(jitted, lambda state: done.append(len(reads))), 10)
     assert done == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5]
     assert reads == list(range(1, 11))
 
 
 def test_without_metrics_and_checkpoints(jitted, whole):
-    last = loop.run(jitted, toy.start(), toy.batches(), num_steps=23, progress=False)
-    assert toy.same(last, whole[1])
+    assert toy.same(bare(jitted, 23), whole[1])
 
 
 def test_with_a_mesh(jitted, tmp_path):
     mesh = data_mesh(8, devices=1)
-    last = run(jax.jit(toy.step), tmp_path, 6, mesh=mesh)
+    last = run(toy.step, tmp_path, 6, mesh=mesh)
     assert all(leaf.sharding.mesh == mesh for leaf in jax.tree.leaves(last))
-    resumed = run(jax.jit(toy.step), tmp_path, 6, mesh=mesh)
+    resumed = run(toy.step, tmp_path, 6, mesh=mesh)
     places = [leaf.sharding for leaf in jax.tree.leaves(resumed)]
     assert places == [leaf.sharding for leaf in jax.tree.leaves(last)]
     assert toy.same(last, resumed)

@@ -12,6 +12,7 @@ import optax
 
 from experiments._harness.config import BaseConfig, setting
 from experiments._harness.data import Batches
+from experiments._harness.guard import Guarded
 
 MODES = ("train", "sample")
 
@@ -102,3 +103,14 @@ def same(one: Any, other: Any) -> bool:
 def recorder(seen: list[Config]) -> Callable[[Config], None]:
     """A main that notes its config."""
     return seen.append
+
+
+class Hooked(Guarded):
+    """A guarded step that calls ``hook(state)`` before each of its steps."""
+
+    def __init__(self, inner: Guarded, hook: Callable[[Any], None]) -> None:
+        self.inner, self.hook, self.skip = inner, hook, inner.skip
+
+    def __call__(self, state: Any, batch: Any, halted: Any) -> Any:
+        self.hook(state)
+        return self.inner(state, batch, halted)

@@ -23,6 +23,7 @@ import numpy as np
 from experiments._comparison import settings
 from experiments._comparison.settings import ComparisonConfig
 from experiments._comparison.training import HeldOut, Trainer, flat
+from experiments._harness import processes
 from experiments._harness.config import launch, setting
 from experiments._harness.data import ImageData
 from experiments._harness.figures import curves
@@ -127,6 +128,8 @@ def main(config: Config) -> None:
                     )
                     cells.setdefault((dtype, epsilon, divisor), []).append(cell)
     sizes = gradient_sizes(config, trainers["float32"], images)
+    if not processes.leader():
+        return
     report = Report(cells, sizes, pixels)
     draw_figures(run, report)
     facts = {"data": images.source, "values of an image": pixels}

@@ -21,6 +21,7 @@ from experiments._comparison import gradients, settings
 from experiments._comparison.gradients import OVERALL, Meter, Spread
 from experiments._comparison.settings import ComparisonConfig
 from experiments._comparison.training import HeldOut, Trainer
+from experiments._harness import processes
 from experiments._harness.config import launch, setting
 from experiments._harness.figures import curves
 from experiments._harness.metrics import read_metrics, series
@@ -103,6 +104,8 @@ def main(config: Config) -> None:
             simple[name].append(held(state["params"], param))
             if name == "reduced":
                 reduced.append((trainer.init(seed, {})["params"], state["params"]))
+    if not processes.leader():
+        return
     spreads: dict[tuple[str, str], list[Spread]] = {}
     for seed, stages in zip(settings.seeds(config), reduced, strict=True):
         drawn = gradients.draws_of(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from experiments._harness.config import TrainingConfig, UserError, setting
@@ -145,10 +146,10 @@ def build_optimizer(config: DiffusionConfig) -> optax.GradientTransformation:
 
 
 def network(config: DiffusionConfig, model: models.Model) -> Callable[..., jax.Array]:
-    """``model.apply`` computed in ``--compute_dtype``, float32 outside of it."""
+    """``model.apply`` computed in ``--compute_dtype``, in that of x outside of it."""
 
     def predict(params: Any, x: jax.Array, *inputs: Any, key: Any = None) -> jax.Array:
-        inside = x.astype(config.compute_dtype)
+        inside = x if config.compute_dtype == "float32" else x.astype(jnp.bfloat16)
         return model.apply(params, inside, *inputs, key=key).astype(x.dtype)
 
     return predict

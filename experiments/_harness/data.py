@@ -6,11 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments._harness import data_cifar, data_digits, data_folder, data_idx
+from experiments._harness import (
+    data_cifar,
+    data_digits,
+    data_folder,
+    data_idx,
+    processes,
+)
 from experiments._harness.data_types import ImageData, order_of
 from experiments._harness.errors import UserError
 
-__all__ = ["DATASETS", "Batches", "ImageData", "load_images"]
+__all__ = ["DATASETS", "Batches", "ImageData", "Rows", "load_images"]
 
 DATASETS = ("digits", "mnist", "cifar10", "folder")
 
@@ -41,12 +47,32 @@ def load_images(dataset: str, data_dir: str = "", *, image_size: int = 64) -> Im
     return loaders[dataset](data_dir)
 
 
+class Rows:
+    """The rows ``numbers`` of ``array``, each gathered only when it is asked for.
+
+    It has what placing a batch needs of an array: shape, dtype, slices of it.
+    """
+
+    def __init__(self, array: np.ndarray, numbers: np.ndarray) -> None:
+        self.array, self.numbers = array, numbers
+        self.shape, self.dtype = numbers.shape + array.shape[1:], array.dtype
+
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+        first, *rest = index
+        return self.array[self.numbers[first]][:, *rest]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.array[self.numbers].astype(dtype or self.dtype, copy=False)
+
+
 class Batches:
     """Endless shuffled batches of ``arrays``, whose order is pure in seed and epoch.
 
     ``arrays`` maps names to arrays of one length n; a batch is the dict of their rows.
     Each epoch holds every row once; a batch may span two epochs, so that none is
-    short. The position is one number of batches: ``restore`` seeks to it at once.
+    short. With several processes the leaves of a batch are Rows: it is the same batch
+    for each of them, but a process gathers only what its own devices want. The position
+    is one number of batches: ``restore`` seeks to it at once.
     """
 
     def __init__(
@@ -72,7 +98,9 @@ class Batches:
     def __next__(self) -> dict[str, Any]:
         rows = self.rows(self._done)
         self._done += 1
-        return {name: array[rows] for name, array in self.arrays.items()}
+        if processes.alone():
+            return {name: array[rows] for name, array in self.arrays.items()}
+        return {name: Rows(array, rows) for name, array in self.arrays.items()}
 
     def rows(self, number: int) -> np.ndarray:
         """The row numbers of batch ``number``, whatever the position."""

@@ -13,7 +13,7 @@ from experiments._harness import processes
 from experiments._harness.checkpoint import Checkpointer
 from experiments._harness.errors import NonFinite, Stopped, UserError
 from experiments._harness.guard import Guarded, go
-from experiments._harness.mesh import place_batch, place_state
+from experiments._harness.mesh import place_batch, place_state, spans_processes
 from experiments._harness.metrics import MetricsWriter
 from experiments._harness.profiling import Profiler
 from experiments._harness.progress import Progress
@@ -90,7 +90,8 @@ def run(
     shown = Progress(
         num_steps, start=start, show=chosen.progress and processes.leader()
     )
-    with Wishes(chosen.save_seconds) as wishes, profiler, shown as window.shown:
+    wishes = Wishes(chosen.save_seconds, shared=spans_processes(mesh))
+    with wishes, profiler, shown as window.shown:
         try:
             for number in range(start + 1, num_steps + 1):
                 profiler.before(number)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments._harness.data import DATASETS, Batches, load_images
+from experiments._harness.data import DATASETS, Batches, Rows, load_images
 from experiments._harness.data_types import order_of, scaled
 from experiments._harness.errors import UserError
 
@@ -381,3 +381,28 @@ def test_batches_refuse_what_makes_no_batch():
         Batches({"x": np.arange(0)}, 2, 0)
     with pytest.raises(ValueError, match="batch_size"):
         Batches({"x": np.arange(3)}, 0, 0)
+
+
+def test_with_several_processes_a_batch_gathers_what_is_asked_for(monkeypatch):
+    source = np.arange(40 * 6, dtype=np.float32).reshape(40, 2, 3)
+    lazy, plain = Batches({"x": source}, 16, 5), Batches({"x": source}, 16, 5)
+    whole = [next(plain)["x"] for _ in range(7)]
+    monkeypatch.setattr("experiments._harness.processes.alone", lambda: False)
+    asked = []
+
+    class Noting(np.ndarray):
+        def __getitem__(self, index):
+            if isinstance(index, np.ndarray) and index.dtype.kind == "i":
+                asked.append(len(index))
+            return super().__getitem__(index)
+
+    lazy.arrays["x"] = source.view(Noting)
+    for wanted in whole:
+        rows = next(lazy)["x"]
+        assert isinstance(rows, Rows) and not asked
+        assert (rows.shape, rows.dtype) == (wanted.shape, wanted.dtype)
+        part = slice(4, 8), slice(None), slice(0, 2)
+        np.testing.assert_array_equal(rows[part], wanted[part])
+        assert asked == [4]
+        np.testing.assert_array_equal(np.asarray(rows), wanted)
+        asked.clear()

@@ -40,14 +40,9 @@ class Checkpointer:
         self.folder, self.keep = Path(folder), keep
 
     def steps(self) -> list[int]:
-        """The committed steps, ascending, whether damaged or not."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(
-            int(path.parent.name)
-            for path in self.folder.glob(f"*/{_COMMIT}")
-            if path.parent.name.isdecimal()
-        )
+        """The steps that are there, ascending, whether damaged or not."""
+        names = [path.name for path in self.folder.glob("*")]
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def latest(self) -> int | None:
         """The newest step that is whole and undamaged; a warning line for others."""
@@ -84,8 +79,11 @@ class Checkpointer:
             processes.led(lambda: _make_empty(temporary))
             self._write_arrays(temporary.absolute() / "state", leaves)
             processes.led(lambda: self._commit(temporary, path, about))
-        except OSError as error:
-            reason = error.strerror or error
+            processes.led(lambda: self._drop_old(step))
+        except (OSError, UserError) as error:
+            if processes.leader():  # what is half there takes room on a full disk
+                shutil.rmtree(temporary, ignore_errors=True)
+            reason = getattr(error, "strerror", None) or error
             message = f"cannot save step {step} in {path}: {reason}"
             raise UserError(message) from None
         return path
@@ -140,11 +138,10 @@ class Checkpointer:
         for file in hashes:
             _sync(temporary / file)
         write_text(temporary / _COMMIT, json_text(hashes))
-        if path.exists():  # damaged, or saved twice: aside, then away
-            path.rename(path.with_name(f"{path.name}.old.tmp"))
+        if path.exists():  # damaged, or saved twice
+            _set_aside(path)
         temporary.rename(path)
         _sync(self.folder)
-        self._drop_old()
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{step:06d}"
@@ -177,10 +174,13 @@ class Checkpointer:
                     f"{wanted.get(name, 'no such array')}"
                 )
 
-    def _drop_old(self) -> None:
-        for step in self.steps()[: -self.keep]:
-            (self._path(step) / _COMMIT).unlink(missing_ok=True)
-            shutil.rmtree(self._path(step), ignore_errors=True)
+    def _drop_old(self, newest: int) -> None:
+        """Keep ``newest`` and those before it; one after it is damaged, or no run's."""
+        steps = self.steps()
+        kept = [step for step in steps if step <= newest][-self.keep :]
+        for step in steps:
+            if step not in kept:
+                _set_aside(self._path(step))
         for path in self.folder.glob("*.tmp"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -188,6 +188,13 @@ class Checkpointer:
 def _make_empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+
+
+def _set_aside(path: Path) -> None:
+    """Take a step out at once; what is aside goes when old steps are dropped."""
+    aside = path.with_name(f"{path.name}.old.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
 
 
 def _orbax() -> Any:

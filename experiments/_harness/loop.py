@@ -137,9 +137,9 @@ class _Keeper:
         self.batches, self.window = batches, window
 
     def resumed(self, state: State, last: int) -> tuple[State, int]:
-        """The state to go on from and its step; rows past that step are dropped."""
+        """The state to go on from and its step; rows after it was saved are dropped."""
         saved = self.checkpointer.restore(state) if self.checkpointer else None
-        start = 0
+        start, mark = 0, None
         if saved is not None:
             state, start = saved.state, saved.step
             if start > last:
@@ -148,17 +148,18 @@ class _Keeper:
                 )
             self.batches.restore(saved.meta["batches"])
             self.window.restore(saved.meta["window"])
+            mark = saved.meta.get("metrics")
         if self.metrics is not None:
-            self.metrics.truncate(start)
+            self.metrics.rewind(mark)
         return state, start
 
     def save(self, number: int, state: Any) -> None:
         """Save step ``number``, once every metric so far is read, good and on disk."""
         self.window.drain()
+        meta = {"batches": self.batches.state(), "window": self.window.state()}
         if self.metrics is not None:
-            self.metrics.sync()
+            meta["metrics"] = self.metrics.mark()
         if self.checkpointer is not None:
-            meta = {"batches": self.batches.state(), "window": self.window.state()}
             self.checkpointer.save(number, state, meta)
 
     def keep_bad(self, bad: BadStep, state: Any) -> str:

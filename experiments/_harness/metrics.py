@@ -3,14 +3,16 @@
 Nothing in it depends on the clock, so that two runs of one config write the same file.
 """
 
+import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from experiments._harness.errors import UserError
-from experiments._harness.files import json_text, write_text
+from experiments._harness.files import json_text
 
 
 class MetricsWriter:
@@ -24,15 +26,41 @@ class MetricsWriter:
         """Append the row of ``step``; NaN and infinity are written as null."""
         self._append(json_text({"step": step, **values}, indent=None) + "\n")
 
-    def sync(self) -> None:
-        """Return when every row is on the disk."""
+    def mark(self) -> dict[str, Any]:
+        """Size and SHA-256 of the file, once every row is on the disk."""
         self._append("", sync=True)
+        content = self._content()
+        return {"bytes": len(content), "sha256": _digest(content)}
 
-    def truncate(self, step: int) -> None:
-        """Drop the rows past ``step``, and a last row that a crash cut short."""
-        rows = [row for row in read_metrics(self.path) if row["step"] <= step]
-        lines = (json_text(row, indent=None) + "\n" for row in rows)
-        write_text(self.path, "".join(lines))
+    def rewind(self, mark: Mapping[str, Any] | None) -> None:
+        """Drop what came after ``mark`` (None: all); UserError if what stood has changed.
+
+        A file that was moved away, rows and all, is begun anew, and a line says so.
+        """
+        size = mark["bytes"] if mark else 0
+        content = self._content()
+        if mark and size and not content:
+            lost = f"{self.path} was empty or gone: the rows before this start are lost"
+            print(lost, file=sys.stderr, flush=True)
+        elif mark and _digest(content[:size]) != mark["sha256"]:
+            raise UserError(
+                f"{self.path} is damaged (its first {size} bytes have changed since "
+                "the checkpoint): put the right file back, or move it away to go on "
+                "without its rows"
+            )
+        try:
+            with self.path.open("r+b") as file:
+                file.truncate(min(size, len(content)))
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._refuse(error)
+
+    def _content(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"cannot read {self.path}: {reason}") from None
 
     def _append(self, text: str, *, sync: bool = False) -> None:
         try:
@@ -42,8 +70,15 @@ class MetricsWriter:
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"cannot write {self.path}: {reason}") from None
+            self._refuse(error)
+
+    def _refuse(self, error: OSError) -> NoReturn:
+        reason = error.strerror or error
+        raise UserError(f"cannot write {self.path}: {reason}") from None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -90,13 +90,27 @@ def test_a_part_beside_does_not_disturb(tmp_path):
     assert Checkpointer(tmp_path / "classifier").steps() == [5]
 
 
-def test_an_uncommitted_step_is_not_seen(saved, capsys):
+def test_a_step_without_its_commit_is_damaged(saved, capsys):
     checkpointer, states = saved
     (checkpointer.folder / "000020" / "COMMIT").unlink()
     restored = checkpointer.restore(toy.start())
     assert restored.step == 10
     assert toy.same(restored.state, states[10])
-    assert capsys.readouterr().err == ""
+    assert "000020 is damaged (COMMIT cannot be read)" in capsys.readouterr().err
+    (checkpointer.folder / "000010" / "COMMIT").unlink()
+    with pytest.raises(UserError, match=r"every checkpoint in .* is damaged"):
+        checkpointer.restore(toy.start())
+
+
+def test_a_step_after_the_one_that_is_saved_goes(saved, capsys):
+    checkpointer, states = saved
+    (checkpointer.folder / "000020" / "meta.json").unlink()
+    assert checkpointer.restore(toy.start()).step == 10
+    checkpointer.save(15, states[20])
+    assert checkpointer.steps() == [10, 15]
+    only = Checkpointer(checkpointer.folder, keep=1)
+    only.save(3, states[10])
+    assert only.steps() == [3]
 
 
 def _files(folder):
@@ -121,12 +135,8 @@ def test_damage_is_seen_named_and_skipped(saved, seed, capsys):
     assert restored.step == 10
     assert toy.same(restored.state, states[10])
     warned = capsys.readouterr().err
-    assert warned.count("\n") == (
-        0 if not path.exists() and path.name == "COMMIT" else 1
-    )
-    if warned:
-        assert "000020" in warned
-        assert "is damaged" in warned
+    assert warned.count("\n") == 1
+    assert "000020 is damaged" in warned
 
 
 def test_a_file_too_many_is_damage(saved):

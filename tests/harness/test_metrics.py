@@ -21,7 +21,7 @@ def test_rows_come_back(path):
     assert read_metrics(path) == []
     writer.write(1, {"loss": 0.1 + 0.2, "norm": np.float32(1.5)})
     writer.write(2, {"loss": np.nan, "norm": jnp.asarray(2, jnp.int32)})
-    writer.sync()
+    writer.mark()
     assert read_metrics(path) == [
         {"step": 1, "loss": 0.1 + 0.2, "norm": 1.5},
         {"step": 2, "loss": None, "norm": 2},
@@ -31,16 +31,57 @@ def test_rows_come_back(path):
     assert [row["step"] for row in read_metrics(path)] == [1, 2, 3]
 
 
-def test_rows_past_a_step_and_a_torn_line_are_dropped(path):
+def three_rows(path):
+    """A writer with rows 0, 1, 2, and its mark after row 1."""
     writer = MetricsWriter(path)
-    for step in range(5):
-        writer.write(step, {"loss": step})
-    with path.open("a") as file:
-        file.write('{"step": 5, "lo')
-    assert [row["step"] for row in read_metrics(path)] == [0, 1, 2, 3, 4]
-    writer.truncate(2)
-    writer.write(3, {"loss": 30})
-    assert [row["loss"] for row in read_metrics(path)] == [0, 1, 2, 30]
+    writer.write(0, {"loss": 0.5})
+    writer.write(1, {"loss": 0.25})
+    mark = writer.mark()
+    writer.write(2, {"loss": 0.125})
+    return writer, mark
+
+
+@pytest.mark.parametrize("tail", [b"", b'{"step": 5, "lo', b"\x00\xff\n"])
+def test_what_came_after_a_mark_is_dropped_whatever_it_is(path, tail, capsys):
+    writer, mark = three_rows(path)
+    with path.open("ab") as file:
+        file.write(tail)
+    MetricsWriter(path).rewind(json.loads(json.dumps(mark)))
+    assert path.stat().st_size == mark["bytes"]
+    writer.write(2, {"loss": 30})
+    assert [row["loss"] for row in read_metrics(path)] == [0.5, 0.25, 30]
+    writer.rewind(None)
+    assert path.read_bytes() == b""
+    assert capsys.readouterr().err == ""
+
+
+def test_a_last_line_cut_short_is_not_read(path):
+    three_rows(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [row["step"] for row in read_metrics(path)] == [0, 1]
+
+
+def test_rows_before_a_mark_that_have_changed_are_refused(path):
+    writer, mark = three_rows(path)
+    whole = path.read_bytes()
+    wrong = [
+        whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        for at in range(mark["bytes"])
+    ]
+    for content in [*wrong, whole[: mark["bytes"] - 1], whole[:1]]:
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"metrics\.jsonl is damaged .* put the"):
+            writer.rewind(mark)
+        assert path.read_bytes() == content
+
+
+def test_a_file_moved_away_is_begun_anew_with_a_line(path, capsys):
+    _, mark = three_rows(path)
+    path.unlink()
+    MetricsWriter(path).rewind(mark)
+    said = capsys.readouterr().err
+    assert said == f"{path} was empty or gone: the rows before this start are lost\n"
+    assert path.read_bytes() == b""
 
 
 @pytest.mark.parametrize("line", ["", "{}", "[]", '{"step": "1"}', "x", "NaN", "3"])

@@ -22,9 +22,12 @@ COLUMNS = (
     "mmd",
     "precision",
     "recall",
+    "coverage",
     "two_sample",
     "agreement",
     "confidence",
+    "recognized",
+    "classes",
     "spread",
 )
 

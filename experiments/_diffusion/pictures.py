@@ -111,6 +111,6 @@ def loss_curve(run: Run, parts: list[str]) -> None:
     lines = {}
     for part in parts:
         path = run.path(f"metrics_{part}.jsonl" if part else "metrics.jsonl")
-        for name, line in metrics.series(metrics.read_metrics(path)).items():
-            lines[f"{name} {part}".strip()] = line
+        rows = metrics.read_metrics(path)
+        lines[f"loss {part}".strip()] = metrics.series(rows, ["loss"])["loss"]
     figures.curves(run.path("loss.png"), lines, ylabel="loss a pixel", log_y=True)

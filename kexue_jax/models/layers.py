@@ -17,6 +17,7 @@ from flax import nnx
 from jax import lax
 
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax.models.convolution import conv3x3
 from kexue_jax.models.functional import uniform_param
 
 
@@ -67,13 +68,17 @@ class Conv(nnx.Module):
         self.stride = stride
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = lax.conv_general_dilated(
-            x,
-            self.kernel[...].astype(x.dtype),
-            (self.stride, self.stride),
-            "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        kernel = self.kernel[...].astype(x.dtype)
+        if self.stride == 1:
+            y = conv3x3(x, kernel)
+        else:
+            y = lax.conv_general_dilated(
+                x,
+                kernel,
+                (self.stride, self.stride),
+                "SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
         return y if self.bias is None else y + along_last(self.bias[...], y)
 
 

@@ -34,7 +34,8 @@ class Progress:
     ) -> None:
         self.total, self.label, self.start, self.show = total, label, start, show
         self.interval = interval
-        self._began = self._said = time.monotonic()
+        self._said = time.monotonic()
+        self._origin: tuple[float, int] | None = None
         self._bar: Bar | None = None
         self._task: Any = None
         console = Console(stderr=True)
@@ -67,17 +68,24 @@ class Progress:
             self._bar.stop()
 
     def update(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Show that ``step`` of ``total`` is done, and the current numbers."""
+        """Show that ``step`` of ``total`` is done, and the current numbers.
+
+        The rate counts from the first call, so that compilation is not in it; that
+        call itself writes no line.
+        """
         if not self.show:
             return
         now = time.monotonic()
-        rate = (step - self.start) / max(now - self._began, 1e-9)
+        if self._origin is None:
+            self._origin = (now, step)
+        began, first = self._origin
+        rate = (step - first) / max(now - began, 1e-9)
         shown = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         if self._bar is not None:
             self._bar.update(
                 self._task, completed=step, rate=f"{rate:.1f}/s", numbers=shown
             )
-        elif now - self._said >= self.interval:
+        elif step > first and now - self._said >= self.interval:
             self._said = now
             left = duration((self.total - step) / max(rate, 1e-9))
             print(

@@ -1,4 +1,4 @@
-"""The convolution with fewer products is XLA's in value, slopes and second slopes."""
+"""The convolution with fewer products is XLA's in value and in all derivatives."""
 
 import jax
 import jax.numpy as jnp

@@ -61,6 +61,11 @@ class TrainingConfig(BaseConfig):
         "FIRST:LAST, steps to trace into the folder profile; none: no trace",
         shapes_run=False,
     )
+    tensorboard: bool = setting(
+        False,
+        "write the metrics for TensorBoard too, into the folder tensorboard",
+        shapes_run=False,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

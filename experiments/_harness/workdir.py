@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import kexue_jax
 from experiments._harness import lock, processes
+from experiments._harness.board import BoardWriter
 from experiments._harness.checkpoint import Checkpointer
 from experiments._harness.command_line import experiment_name
 from experiments._harness.devices import device_facts
@@ -45,6 +46,7 @@ class Run:
     folder: Path
     resumed: bool
     began: float
+    tensorboard: bool = False
 
     def checkpointer(self, part: str = "") -> Checkpointer:
         """The checkpoints of the run; a ``part`` of it ("seed_3") has its own."""
@@ -55,6 +57,8 @@ class Run:
         if not processes.leader():
             return None
         name = f"metrics_{part}.jsonl" if part else "metrics.jsonl"
+        if self.tensorboard:
+            return BoardWriter(self.folder / name, self.path("tensorboard") / part)
         return MetricsWriter(self.folder / name)
 
     def path(self, name: str) -> Path:
@@ -74,11 +78,15 @@ def open_run(config: BaseConfig) -> Run:
     and is not; Finished if the run has its results. Nothing is ever deleted.
     """
     require("experiments", "matplotlib", "orbax")
+    shown = getattr(config, "tensorboard", False)
+    if shown:
+        require("tensorboard", "tensorboardX")
     folder = Path(config.workdir)
     name = experiment_name(type(config))
     resumed = [False]
     processes.led(lambda: resumed.append(_open(folder, name, config)))
-    return Run(folder, bool(processes.from_leader(resumed[-1])), time.monotonic())
+    went_on = bool(processes.from_leader(resumed[-1]))
+    return Run(folder, went_on, time.monotonic(), shown)
 
 
 def _open(folder: Path, name: str, config: BaseConfig) -> bool:

@@ -9,7 +9,9 @@ restoring, named, and the step before is taken.
 
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -123,13 +125,26 @@ class Checkpointer:
         return number - 1 if number else None
 
     def _write_arrays(self, place: Path, leaves: Mapping[str, Any]) -> None:
-        """Save by orbax, whose own errors become an OSError with their first line."""
+        """Save by orbax, whose own errors become an OSError with their first line.
+
+        Its threads also log what goes wrong, with tracebacks, even after it has
+        raised: they are silenced, and stay so after a save that failed.
+        """
+        log = logging.getLogger("absl")
+        level, hook = log.level, sys.unraisablehook
+        log.setLevel(logging.CRITICAL + 1)
+        sys.unraisablehook = lambda unraisable: None
         try:
             _orbax().save(place, tree.nested(leaves))
+            log.setLevel(level)
+            sys.unraisablehook = hook
         except OSError:
             raise
         except Exception as error:
-            raise OSError(str(error).strip().split("\n")[0]) from error
+            text = str(error).strip()
+            if code := re.search(r"os_error_code='(\d+)'", text):
+                raise OSError(os.strerror(int(code[1]))) from error
+            raise OSError(text.split("\n")[0]) from error
 
     def _commit(self, temporary: Path, path: Path, about: Mapping[str, Any]) -> None:
         """Hash and sync every file, write COMMIT, and put the folder in its place."""
@@ -161,6 +176,8 @@ class Checkpointer:
                 return f"{name} is missing"
             if found[name] != noted.get(name):
                 return f"{name} has changed"
+        if (of := read_json(path / "meta.json")["step"]) != step:
+            return f"it is step {of} under another name"
         return None
 
     def _check_tree(

@@ -3,13 +3,21 @@
 from experiments._harness.config import BaseConfig, launch, setting
 """
 
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from experiments._harness import command_line, devices, lock, processes
-from experiments._harness.errors import Finished, Stopped, UserError, one_line
+from experiments._harness.errors import (
+    Finished,
+    Stopped,
+    Terminated,
+    UserError,
+    one_line,
+)
 from experiments._harness.settings import BaseConfig, Settings, setting
+from experiments._harness.signals import interrupt
 from experiments._harness.training_config import TrainingConfig
 
 __all__ = [
@@ -36,9 +44,10 @@ def launch(
 
     Precedence: an explicit flag, then the preset, then the default. Bad flags end in
     one line and status 2, a UserError in one line and status 1, Ctrl-C in one line
-    and status 130; anything else is a bug and keeps its traceback. Without ``argv``
-    the command line is read, JAX is prepared (devices.prepare) and the process exits;
-    with it, this returns the status and leaves JAX's settings alone.
+    and status 130, SIGTERM in one and status 143; anything else is a bug and keeps its
+    traceback. Without ``argv`` the command line is read, JAX is prepared
+    (devices.prepare) and the process exits; with it, this returns the status and
+    leaves JAX's settings and the signals alone.
     """
     name = command_line.experiment_name(Config)
     if argv is None:
@@ -66,6 +75,8 @@ def _launch(
         say(error)
         return 2
     try:
+        if prepare:
+            signal.signal(signal.SIGTERM, interrupt)
         if prepare and isinstance(config, BaseConfig):
             devices.prepare(config.host_devices, config.compile_cache)
             if isinstance(config, TrainingConfig):
@@ -81,9 +92,13 @@ def _launch(
     except Stopped as stop:
         say(stop)
         return 128 + stop.signum
-    except KeyboardInterrupt:
-        say("stopped by Ctrl-C; the same command goes on from what was saved")
-        return 130
+    except KeyboardInterrupt as stop:
+        terminated = isinstance(stop, Terminated)
+        source = "SIGTERM" if terminated else "Ctrl-C"
+        say(f"stopped by {source}; the same command goes on from what was saved")
+        return 143 if terminated else 130
     finally:
         lock.release()
+        if prepare:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return 0

@@ -27,6 +27,10 @@ class Stopped(Exception):
         self.signum = signal.Signals(signum)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM where nothing can be saved: as Ctrl-C does, but exit status 143."""
+
+
 def one_line(text: str, *, limit: int = 1000) -> str:
     """``text`` with every unprintable character escaped and its length bounded."""
     shown = "".join(

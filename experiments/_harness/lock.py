@@ -46,9 +46,14 @@ def take(folder: Path) -> None:
         reason = error.strerror or error
         print(f"no lock on {folder} ({reason}): start no second run in it", flush=True)
         return
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()}\n")
-    file.flush()
+    try:
+        os.ftruncate(file.fileno(), 0)
+        owner = f"process {os.getpid()} on {platform.node()}\n"
+        os.write(file.fileno(), owner.encode())
+    except OSError as error:
+        file.close()
+        reason = error.strerror or error
+        raise UserError(f"--workdir={folder} cannot be used: {reason}") from None
     _held[place] = file
 
 

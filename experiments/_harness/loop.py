@@ -150,7 +150,7 @@ class _Keeper:
             self.window.restore(saved.meta["window"])
             mark = saved.meta.get("metrics")
         if self.metrics is not None:
-            self.metrics.rewind(mark)
+            self.metrics.rewind(start, mark)
         return state, start
 
     def save(self, number: int, state: Any) -> None:

@@ -32,21 +32,22 @@ class MetricsWriter:
         content = self._content()
         return {"bytes": len(content), "sha256": _digest(content)}
 
-    def rewind(self, mark: Mapping[str, Any] | None) -> None:
-        """Drop what came after ``mark`` (None: all); UserError if what stood has changed.
+    def rewind(self, step: int, mark: Mapping[str, Any] | None) -> None:
+        """Drop what came after ``mark``, taken at ``step``; None: all.
 
-        A file that was moved away, rows and all, is begun anew, and a line says so.
+        UserError if what came before it has changed; but a file that was moved away,
+        rows and all, is begun anew, and a line says so.
         """
         size = mark["bytes"] if mark else 0
         content = self._content()
         if mark and size and not content:
-            lost = f"{self.path} was empty or gone: the rows before this start are lost"
+            lost = f"{self.path} was empty or gone: the rows up to step {step} are lost"
             print(lost, file=sys.stderr, flush=True)
         elif mark and _digest(content[:size]) != mark["sha256"]:
             raise UserError(
                 f"{self.path} is damaged (its first {size} bytes have changed since "
-                "the checkpoint): put the right file back, or move it away to go on "
-                "without its rows"
+                f"step {step} was saved): put the right file back, or move it away to "
+                "go on without its rows"
             )
         try:
             with self.path.open("r+b") as file:

@@ -4,11 +4,12 @@ import collections
 import signal
 import threading
 import time
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import jax
 
 from experiments._harness import processes
+from experiments._harness.errors import Terminated
 
 # With several processes each step submits a wish that is read so many steps later, at
 # the same step by all of them, so that nobody waits for it.
@@ -25,6 +26,8 @@ class Wish(NamedTuple):
 
 class Wishes:
     """SIGINT and SIGTERM are noted, so that the step ends; a second one interrupts.
+
+    One that came after the last ``poll`` is sent again when this is left.
 
     ``save_seconds`` after the last save (0: never) the clock wishes one more.
     ``shared`` says that several processes take the same steps.
@@ -44,16 +47,22 @@ class Wishes:
                 self._before[signum] = signal.signal(signum, self._note)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
+        if kind is None and self._caught is not None:
+            signal.raise_signal(self._caught)
 
     def saved(self) -> None:
-        """A save was made: the clock starts again."""
+        """A save was made, by all: the clock starts again, wishes for it are met."""
         self._saved = time.monotonic()
+        self._met = len(self._waiting)
 
-    def poll(self) -> Wish:
-        """What all processes wish after this step, the same for each of them."""
+    def poll(self, *, last: bool = False) -> Wish:
+        """What all processes wish after this step, the same for each of them.
+
+        After the ``last`` step nothing is left for later.
+        """
         wish = self._mine()
         if not self.shared:
             return wish
@@ -71,5 +80,10 @@ class Wishes:
 
     def _note(self, signum: int, frame: Any) -> None:
         if self._caught is not None:
-            raise KeyboardInterrupt
+            interrupt(signum, frame)
         self._caught = signum
+
+
+def interrupt(signum: int, frame: Any) -> NoReturn:
+    """The handler of a signal that ends what is going on, without a save."""
+    raise Terminated if signum == signal.SIGTERM else KeyboardInterrupt

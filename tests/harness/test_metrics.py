@@ -46,11 +46,11 @@ def test_what_came_after_a_mark_is_dropped_whatever_it_is(path, tail, capsys):
     writer, mark = three_rows(path)
     with path.open("ab") as file:
         file.write(tail)
-    MetricsWriter(path).rewind(json.loads(json.dumps(mark)))
+    MetricsWriter(path).rewind(1, json.loads(json.dumps(mark)))
     assert path.stat().st_size == mark["bytes"]
     writer.write(2, {"loss": 30})
     assert [row["loss"] for row in read_metrics(path)] == [0.5, 0.25, 30]
-    writer.rewind(None)
+    writer.rewind(0, None)
     assert path.read_bytes() == b""
     assert capsys.readouterr().err == ""
 
@@ -71,16 +71,16 @@ def test_rows_before_a_mark_that_have_changed_are_refused(path):
     for content in [*wrong, whole[: mark["bytes"] - 1], whole[:1]]:
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"metrics\.jsonl is damaged .* put the"):
-            writer.rewind(mark)
+            writer.rewind(1, mark)
         assert path.read_bytes() == content
 
 
 def test_a_file_moved_away_is_begun_anew_with_a_line(path, capsys):
     _, mark = three_rows(path)
     path.unlink()
-    MetricsWriter(path).rewind(mark)
+    MetricsWriter(path).rewind(1, mark)
     said = capsys.readouterr().err
-    assert said == f"{path} was empty or gone: the rows before this start are lost\n"
+    assert said == f"{path} was empty or gone: the rows up to step 1 are lost\n"
     assert path.read_bytes() == b""
 
 

@@ -40,6 +40,7 @@ class Checkpointer:
 
     def __init__(self, folder: str | os.PathLike[str], *, keep: int = 2) -> None:
         self.folder, self.keep = Path(folder), keep
+        _orbax()  # imported later it would add to JAX's settings: steps traced again
 
     def steps(self) -> list[int]:
         """The steps that are there, ascending, whether damaged or not."""

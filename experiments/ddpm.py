@@ -87,7 +87,7 @@ PRESETS = {
         "dataset": "mnist",
         "width": 32,
         "multipliers": "1,2,2",
-        "num_steps": 1200,
+        "num_steps": 3000,
         "num_samples": 200,
         "classifier_steps": 600,
         "draws": 1,

@@ -108,7 +108,7 @@ def run(
                     row = {n: float(v) for n, v in evaluate(state, number).items()}
                     if metrics is not None:
                         metrics.write(number, row)
-                wish = wishes.poll()
+                wish = wishes.poll(last=number == num_steps)
                 if wish.save or _due(number, chosen.save_every, num_steps):
                     keeper.save(number, state)
                     wishes.saved()

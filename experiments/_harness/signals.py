@@ -38,6 +38,7 @@ class Wishes:
         self._caught: int | None = None
         self._before: dict[int, Any] = {}
         self._waiting: collections.deque[jax.Array] = collections.deque()
+        self._met = 0  # so many of the oldest of them were submitted before a save
         self._saved = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -68,9 +69,11 @@ class Wishes:
             return wish
         mine = _STOP + wish.stop if wish.stop is not None else _SAVE * wish.save
         self._waiting.append(processes.submit(mine))
-        if len(self._waiting) <= _LAG:
-            return Wish(False, None)
-        agreed = int(self._waiting.popleft())
+        agreed = 0
+        while len(self._waiting) > (0 if last else _LAG):
+            submitted = int(self._waiting.popleft())
+            met, self._met = self._met > 0, max(0, self._met - 1)
+            agreed = max(agreed, 0 if met and submitted == _SAVE else submitted)
         return Wish(agreed > 0, agreed - _STOP if agreed > _SAVE else None)
 
     def _mine(self) -> Wish:

@@ -74,7 +74,8 @@ class Window:
                 self._sums[name] = self._sums.get(name, 0.0) + value
             self._count += 1
         if self.shown is not None:
-            self.shown.update(number, dict(list(values.items())[:1]))
+            told = {n: v for n, v in values.items() if n == "loss"} or values
+            self.shown.update(number, told)
         if number == self.last or number % self.every == 0:
             self._write(number)
 

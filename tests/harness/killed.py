@@ -1,10 +1,11 @@
 """A small experiment that kills itself, to be run as a process of its own.
 
 ``--kill`` names the point: "step:17" is before step 17 is called, "save:9:31" the event
-number 31 of the file system (a file opened, a folder made, a name changed) while step 9
-is saved, "open:5" such an event between the start and the first step, "row:8" in the
-middle of writing the first metrics row from step 8 on. Python tells of these events by
-itself (``sys.addaudithook``): nothing in the harness knows that it is watched.
+number 31 that changes the disk (a file opened to write, a folder made, a name changed,
+something removed) while step 9 is saved, "open:5" such an event between the start and
+the first step, "row:8" in the middle of writing the first metrics row from step 8 on.
+Python tells of these events by itself (``sys.addaudithook``): nothing in the harness
+knows that it is watched.
 """
 
 import dataclasses
@@ -124,11 +125,12 @@ STATES: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
 }
 
 _EVENTS = {"open", "shutil.rmtree"}
-_EVENTS |= {f"os.{name}" for name in ("mkdir", "remove", "rename", "rmdir", "scandir")}
+_EVENTS |= {f"os.{name}" for name in ("mkdir", "remove", "rename", "rmdir")}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Killer:
-    """Counts the events of the file system in each phase, and kills at one of them."""
+    """Counts the changes of the disk in each phase, and kills before one of them."""
 
     def __init__(self, folder: str, point: str) -> None:
         self.phase, _, number = point.rpartition(":")
@@ -154,6 +156,8 @@ class Killer:
 
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.now or event not in _EVENTS or not self._ours(arguments[0]):
+            return
+        if event == "open" and not arguments[2] & _WRITES:
             return
         self.count += 1
         if self.now == self.phase and self.count == self.number:

@@ -1,10 +1,12 @@
 """A process that is killed with SIGKILL, often inside a save, loses nothing.
 
 Each run here is a process of the real command line (killed.py) that kills itself at a
-point of its progress, most of them some event of the file system inside a save, orbax's
-own among them. It is started again, with nothing cleaned, and killed again; what it
-leaves at the end must be the bits of the run that nobody killed.
+point of its progress, half of them at some change of the disk inside a save, those that
+orbax makes among them. It is started again, with nothing cleaned, and killed again;
+what it leaves at the end must be the bits of the run that nobody killed.
 """
+
+import itertools
 
 import numpy as np
 import pytest
@@ -14,29 +16,40 @@ from experiments._harness.metrics import read_metrics
 from tests.harness import killed, toy
 from tests.harness.commands import EVERY, complete, left, run
 
+# A save changes the disk so often: 20 times until it is in its place, then step by step
+# what is old goes.
+CHANGES, PLACED = 30, 20
 
-def drawn(rng, at, inside):
-    """A point of the progress that a run which goes on from step ``at`` passes."""
-    save = at + EVERY
-    if inside:
-        return f"save:{save}:{rng.integers(1, 97 if save > 2 * EVERY else 60)}"
+
+def inside(rng, kills):
+    """For so many saves a change each at which to kill, all parts of a save alike."""
+    edges = np.linspace(1, CHANGES + 1, kills + 1)
+    found = [int(rng.uniform(*pair)) for pair in itertools.pairwise(edges)]
+    return list(rng.permutation(found))
+
+
+def between(rng, at):
+    """A point outside saves that a run which goes on from step ``at`` passes."""
     match rng.integers(4):
         case 0:
-            return f"open:{rng.integers(1, 9)}"
+            return f"open:{rng.integers(1, 7)}"
         case 1:
-            return f"row:{rng.integers(at + 1, save + 1)}"
+            return f"row:{rng.integers(at + 1, at + EVERY + 1)}"
         case _:
-            return f"step:{rng.integers(at + 1, save + 3)}"
+            return f"step:{rng.integers(at + 1, at + EVERY + 3)}"
 
 
 def kill_often(folder, argv, kills, seed):
     """Kill a run so often, every second time and the last time in a save; end it."""
     rng = np.random.default_rng(seed)
-    saves = 0
+    changes, saves = inside(rng, kills // 2), 0
     for number in range(kills):
-        steps = Checkpointer(folder / "checkpoints").steps()
-        inside = number % 2 == 1 or number == kills - 1
-        point = drawn(rng, max(steps, default=0), inside)
+        at = max(Checkpointer(folder / "checkpoints").steps(), default=0)
+        point = between(rng, at)
+        if number % 2:
+            change = changes.pop()
+            change = min(change, PLACED) if at < 2 * EVERY else change
+            point = f"save:{at + EVERY}:{change}"
         status, out, error = run(folder, *argv, f"--kill={point}")
         assert (status, error) == (-9, ""), (point, out)
         said = out.splitlines()[-1]

@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from experiments._harness import processes
 from experiments._harness.errors import UserError
+from experiments._harness.state_tree import is_key
 
 AXES = ("data", "fsdp")
 
@@ -93,11 +94,21 @@ def place_state(mesh: Mesh, state: Any) -> Any:
     With several processes each of them must give the same state.
     """
 
+    shared = spans_processes(mesh)
+
     def place(leaf: Any) -> Any:
         sharding = getattr(leaf, "sharding", None)
         if isinstance(sharding, NamedSharding) and sharding.mesh == mesh:
             return leaf
-        return jax.device_put(leaf, state_sharding(mesh, leaf))
+        if not shared:
+            return jax.device_put(leaf, state_sharding(mesh, leaf))
+        if is_key(leaf):
+            numbers = place(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+        whole = np.asarray(leaf)
+        return jax.make_array_from_callback(
+            whole.shape, state_sharding(mesh, whole), lambda index: whole[index]
+        )
 
     return jax.tree.map(place, state)
 

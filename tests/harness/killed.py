@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments._harness import loop, workdir
+from experiments._harness import checkpoint, loop, workdir
 from experiments._harness.checkpoint import Checkpointer
 from experiments._harness.config import TrainingConfig, launch, setting
 from experiments._harness.guard import Guarded
@@ -172,11 +172,18 @@ class Killer:
 
 
 def watch(killer: Killer) -> None:
-    """Let ``killer`` know when a step is saved, and let it tear a row in two."""
+    """Let ``killer`` know when a step is saved, and let it tear a row in two.
+
+    A save is counted from where its folder is made, and what a kill left is gone.
+    """
     save, append = Checkpointer.save, MetricsWriter._append
+    make_empty = checkpoint._make_empty
+
+    def made(folder: Path) -> None:
+        make_empty(folder)
+        killer.enter(f"save:{int(folder.name.split('.')[0])}")
 
     def noted(self: Checkpointer, step: int, *rest: Any) -> Path:
-        killer.enter(f"save:{step}")
         path = save(self, step, *rest)
         killer.leave()
         return path
@@ -187,6 +194,7 @@ def watch(killer: Killer) -> None:
             killer.kill("half a row")
         return append(self, text, **rest)
 
+    checkpoint._make_empty = made
     Checkpointer.save, MetricsWriter._append = noted, torn  # type: ignore
 
 

@@ -16,15 +16,19 @@ from experiments._harness.metrics import read_metrics
 from tests.harness import killed, toy
 from tests.harness.commands import EVERY, complete, left, run
 
-# A save changes the disk so often: 20 times until it is in its place, then step by step
-# what is old goes.
-CHANGES, PLACED = 30, 20
+# A save changes the disk so often: 18 times until it is in its place; then what is old
+# goes, if there is any, file by file.
+CHANGES, PLACED = 28, 18
 
 
 def inside(rng, kills):
-    """For so many saves a change each at which to kill, all parts of a save alike."""
+    """For so many saves a change each at which to kill, all parts of a save alike.
+
+    The one that puts the step in its place is always among them.
+    """
     edges = np.linspace(1, CHANGES + 1, kills + 1)
     found = [int(rng.uniform(*pair)) for pair in itertools.pairwise(edges)]
+    found[kills * (PLACED - 1) // CHANGES] = PLACED
     return list(rng.permutation(found))
 
 
@@ -36,7 +40,7 @@ def between(rng, at):
         case 1:
             return f"row:{rng.integers(at + 1, at + EVERY + 1)}"
         case _:
-            return f"step:{rng.integers(at + 1, at + EVERY + 3)}"
+            return f"step:{rng.integers(at + EVERY + 1, at + 2 * EVERY)}"
 
 
 def kill_often(folder, argv, kills, seed):
@@ -47,9 +51,7 @@ def kill_often(folder, argv, kills, seed):
         at = max(Checkpointer(folder / "checkpoints").steps(), default=0)
         point = between(rng, at)
         if number % 2:
-            change = changes.pop()
-            change = min(change, PLACED) if at < 2 * EVERY else change
-            point = f"save:{at + EVERY}:{change}"
+            point = f"save:{at + EVERY}:{changes.pop()}"
         status, out, error = run(folder, *argv, f"--kill={point}")
         assert (status, error) == (-9, ""), (point, out)
         said = out.splitlines()[-1]

@@ -20,6 +20,7 @@ from experiments._harness.mesh import (
     place_batch,
     place_state,
     training_mesh,
+    whole,
 )
 from experiments._harness.training_config import options
 from experiments._harness.workdir import Run
@@ -77,8 +78,10 @@ class Trainer:
         numbers = state["numbers"]
 
         def loss(params: Any) -> jax.Array:
+            gathered_here = whole(params)
+
             def predict(x: jax.Array, t: jax.Array) -> jax.Array:
-                return self.model.apply(params, x, t)
+                return self.model.apply(gathered_here, x, t)
 
             return self.loss(draw, predict, self.schedule, batch["image"], numbers)
 

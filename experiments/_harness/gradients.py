@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from experiments._harness.mesh import whole
+
 
 def value_and_grad(
     loss: Callable[[Any, Any, jax.Array], jax.Array],
@@ -21,7 +23,11 @@ def value_and_grad(
     1, ...) is for what differs between parts, such as a dropout key. What is drawn per
     example belongs in ``batch``: then the result is that of one part but for rounding.
     Part i holds the rows i, i + parts, ..., so that each device keeps its own.
+    Parameters that are divided over devices reach ``loss`` whole.
     """
+
+    def mean(params: Any, part: Any, number: jax.Array) -> jax.Array:
+        return loss(whole(params), part, number)
 
     def part_of(leaf: jax.Array, number: Any) -> jax.Array:
         rows = leaf.reshape(leaf.shape[0] // parts, parts, *leaf.shape[1:])
@@ -29,10 +35,10 @@ def value_and_grad(
 
     def found(number: Any) -> tuple[jax.Array, Any]:
         part = jax.tree.map(lambda leaf: part_of(leaf, number), batch)
-        return jax.value_and_grad(loss)(params, part, number)
+        return jax.value_and_grad(mean)(params, part, number)
 
     if parts == 1:
-        return jax.value_and_grad(loss)(params, batch, jnp.zeros((), jnp.int32))
+        return jax.value_and_grad(mean)(params, batch, jnp.zeros((), jnp.int32))
     for leaf in jax.tree.leaves(batch):
         if leaf.shape[0] % parts:
             raise ValueError(

@@ -7,6 +7,7 @@ steps late, it still has the state before the first bad step. ``skip`` goes on w
 next batch.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -42,7 +43,10 @@ class Guarded:
         self.step, self.skip = step, on_nonfinite == "skip"
         placed = jax.tree.map(place, state)
         first = jax.tree.leaves(placed)[0]
+        self._mesh: Any = contextlib.nullcontext
         if isinstance(first, NamedSharding):  # so that the second call fits the first
+            abstract = first.mesh.abstract_mesh
+            self._mesh = lambda: jax.sharding.use_abstract_mesh(abstract)
             first = NamedSharding(first.mesh, PartitionSpec())
         self.compiled = jax.jit(
             self._run, donate_argnums=0, out_shardings=(placed, first, first)
@@ -52,7 +56,8 @@ class Guarded:
         return self.compiled(state, batch, halted)
 
     def _run(self, state: Any, batch: Any, halted: Any) -> tuple[Any, Outcome, Any]:
-        new, scalars = self.step(state, batch)
+        with self._mesh():  # what the step may ask for its mesh
+            new, scalars = self.step(state, batch)
         bad = [~jnp.all(jnp.isfinite(value)) for _, value in sorted(scalars.items())]
         flags = jnp.stack([jnp.zeros((), bool), *bad])
         fault = jnp.argmax(flags).astype(jnp.int32)

@@ -37,3 +37,11 @@ def test_twenty_steps_equal_those_of_one_device(name, dtype) -> None:
             assert len(rows) == int(count)
             assert len({len(part) for part in rows}) == 1
             assert sorted(row for part in rows for row in part) == list(range(16))
+
+
+def test_divided_parameters_are_gathered_and_activations_stay() -> None:
+    sent = json.loads(output("tests.distributed.gathers"))
+    assert sent.keys() == {"all-gather", "all-reduce"}
+    assert sent["all-gather"] < 1.02
+    # Twice a ring for the gradient's sum, and again for a table that is used twice.
+    assert 2 <= sent["all-reduce"] < 2.5

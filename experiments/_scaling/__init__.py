@@ -1,0 +1,1 @@
+"""What a training step costs on many devices, from programs that are never run."""

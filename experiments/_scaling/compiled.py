@@ -69,9 +69,9 @@ def cost(program: Program, mesh: Mesh, rows: int) -> Cost:
     }
     everywhere = NamedSharding(mesh, PartitionSpec())
     halted = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
-    lowered = Guarded(program.step, state).compiled.lower(state, batch, halted)
+    lowered: Any = Guarded(program.step, state).compiled.lower(state, batch, halted)
     # What is sent and kept does not depend on how well machine code is optimized.
-    compiled = lowered.compile(
+    compiled: Any = lowered.compile(
         compiler_options={"xla_backend_optimization_level": 0},
     )
     memory = compiled.memory_analysis()

@@ -204,11 +204,9 @@ def claims(both: list[Measured]) -> list[Claim]:
                 source=source,
             )
         )
-    for model in both:
+    for model in (m for m in both if m.data[1].devices > 1):  # else nothing is sent
         data, fsdp = model.data[1], model.fsdp[1]
         count = data.devices
-        if count == 1:  # nothing is sent
-            continue
         ring = 2 * (count - 1) / count * model.gradient
         found.append(
             judge(

@@ -10,14 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kexue_jax import articles as articles
+    from kexue_jax import attention as attention
     from kexue_jax import diffusion as diffusion
     from kexue_jax import evaluation as evaluation
+    from kexue_jax import losses as losses
     from kexue_jax import models as models
+    from kexue_jax import numerics as numerics
     from kexue_jax import optim as optim
+    from kexue_jax import positions as positions
 
 __version__ = "0.1.0"
 
-__all__ = ["articles", "diffusion", "evaluation", "models", "optim"]
+__all__ = [
+    "articles",
+    "attention",
+    "diffusion",
+    "evaluation",
+    "losses",
+    "models",
+    "numerics",
+    "optim",
+    "positions",
+]
 
 
 def __getattr__(name: str) -> Any:

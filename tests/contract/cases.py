@@ -1,27 +1,21 @@
-"""All rows of the contract battery, one file of rows a topic."""
+"""All rows of the contract battery: ROWS of every ``rows_*.py`` beside this file."""
 
-from tests.contract.rows_continuous import ROWS as CONTINUOUS
-from tests.contract.rows_evaluation import ROWS as EVALUATION
-from tests.contract.rows_guidance import ROWS as GUIDANCE
-from tests.contract.rows_likelihood import ROWS as LIKELIHOOD
-from tests.contract.rows_losses import ROWS as LOSSES
-from tests.contract.rows_models import ROWS as MODELS
-from tests.contract.rows_optim import ROWS as OPTIM
-from tests.contract.rows_process import ROWS as PROCESS
-from tests.contract.rows_sampling import ROWS as SAMPLING
-from tests.contract.rows_schedules import ROWS as SCHEDULES
-from tests.contract.rows_steps import ROWS as STEPS
+import importlib
+import pkgutil
 
-CASES = (
-    *SCHEDULES,
-    *PROCESS,
-    *LOSSES,
-    *LIKELIHOOD,
-    *STEPS,
-    *SAMPLING,
-    *CONTINUOUS,
-    *GUIDANCE,
-    *EVALUATION,
-    *OPTIM,
-    *MODELS,
-)
+import tests.contract
+from tests.contract.case import Case
+
+
+def all_rows() -> tuple[Case, ...]:
+    """The rows in the order of files and rows."""
+    names = sorted(m.name for m in pkgutil.iter_modules(tests.contract.__path__))
+    modules = [
+        importlib.import_module(f"tests.contract.{name}")
+        for name in names
+        if name.startswith("rows_")
+    ]
+    return tuple(row for module in modules for row in module.ROWS)
+
+
+CASES = all_rows()

@@ -9,7 +9,8 @@ from tests.house.public import ROOT, imports, relative, sources
 
 # The only edges between topics on floor 1.
 EDGES: dict[str, set[str]] = {
-    "attention": {"positions"},
+    "attention": {"numerics", "positions"},
+    "losses": {"numerics"},
     "structured": {"losses", "positions"},
 }
 RUNTIME = {"jax", "flax", "optax", "numpy", "chex", "absl"}

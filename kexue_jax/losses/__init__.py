@@ -1,0 +1,3 @@
+"""Losses of classifiers."""
+
+__all__: list[str] = []

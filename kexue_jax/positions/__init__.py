@@ -1,0 +1,3 @@
+"""Positions: rotary embeddings and their scalings, extension of learned tables."""
+
+__all__: list[str] = []

@@ -2,6 +2,7 @@
 
 from kexue_jax.models.classifier import ClassifierOutput, image_classifier
 from kexue_jax.models.functional import Model, functional
+from kexue_jax.models.transformer import transformer
 from kexue_jax.models.unet_paper import unet_paper
 from kexue_jax.models.unet_small import unet_small
 
@@ -12,4 +13,5 @@ __all__ = [
     "unet_paper",
     "ClassifierOutput",
     "image_classifier",
+    "transformer",
 ]

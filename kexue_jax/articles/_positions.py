@@ -16,6 +16,8 @@ ROWS = (
         "Transformer升级之路：2、博采众长的旋转式位置编码",
         "2021-03-23",
         "rope_rerope",
+        names=("positions.apply_rope",),
+        tests=("tests/positions/test_rotary.py",),
     ),
     Article(
         8823,
@@ -23,6 +25,11 @@ ROWS = (
         "从熵不变性看Attention的Scale操作",
         "2021-12-21",
         "rope_rerope",
+        names=(
+            "positions.log_n_scale",
+            "positions.log_n_mask_scale",
+        ),
+        tests=("tests/positions/test_log_n.py",),
     ),
     Article(
         9431,
@@ -51,6 +58,8 @@ ROWS = (
         "Transformer升级之路：10、RoPE是一种β进制编码",
         "2023-07-06",
         "rope_rerope",
+        names=("positions.rope_frequencies",),
+        tests=("tests/positions/test_rotary.py",),
     ),
     Article(
         9706,
@@ -58,6 +67,8 @@ ROWS = (
         "Transformer升级之路：11、将β进制位置进行到底",
         "2023-07-31",
         "rope_rerope",
+        names=("positions.rope_frequencies",),
+        tests=("tests/positions/test_rotary.py",),
     ),
     Article(
         9708,

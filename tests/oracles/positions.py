@@ -1,0 +1,57 @@
+"""Positions in float64 NumPy, from the method cards: frequencies, rotation, tables.
+
+Rotations are complex products and angles are looped over pairs and positions, so that
+nothing here has the layout of the library.
+"""
+
+import math
+
+import numpy as np
+
+
+def frequencies(
+    dim, *, base=1e4, scaling="none", scale=1.0, beta=0.625, train_length=None, tau=32.0
+):
+    """One angle per position for each m = 1 .. dim / 2, by the card's formulas."""
+    found = []
+    for m in range(1, dim // 2 + 1):
+        theta = base ** (-2 * (m - 1) / dim)
+        a = math.log(scale) / (dim / 2) ** beta
+        turns = theta * (train_length or 0) / (2 * math.pi)
+        kept = min(max((turns - 1) / (tau - 1), 0.0), 1.0)
+        power = dim / (dim - 2) if dim > 2 else 0.0
+        found.append(
+            {
+                "none": theta,
+                "linear": theta / scale,
+                "ntk_old": (base * scale) ** (-2 * (m - 1) / dim),
+                "ntk": (base * scale**power) ** (-2 * (m - 1) / dim),
+                "ntk_fixed": theta * scale ** (-2 * m / dim),
+                "ntk_mixed": theta * math.exp(-a * m**beta),
+                "yarn": theta * (kept + (1 - kept) / scale),
+            }[scaling]
+        )
+    return np.array(found)
+
+
+def rope(x, positions, freqs, interleaved=True):
+    """Each pair as a complex number times exp(1j position freq)."""
+    x, freqs = np.asarray(x, np.float64), np.asarray(freqs, np.float64)
+    half = x.shape[-1] // 2
+    turns = np.broadcast_to(np.asarray(positions, np.float64), x.shape[:-1])
+    out = np.empty_like(x)
+    for i in range(half):
+        a, b = (2 * i, 2 * i + 1) if interleaved else (i, i + half)
+        z = (x[..., a] + 1j * x[..., b]) * np.exp(1j * turns * freqs[i])
+        out[..., a], out[..., b] = z.real, z.imag
+    return out
+
+
+def log_n(positions, train_length, floor=1.0):
+    n = np.asarray(positions, np.float64) + 1
+    return np.maximum(np.log(n) / math.log(train_length), floor)
+
+
+def log_n_mask(mask, train_length, floor=0.0, min_keys=16):
+    n = np.maximum(np.asarray(mask).sum(-1), min_keys).astype(float)
+    return np.maximum(np.log(n) / math.log(train_length), floor)

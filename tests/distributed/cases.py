@@ -14,6 +14,10 @@ from experiments._comparison.training import Trainer
 from experiments._diffusion import settings, training
 from experiments._harness.data_types import ImageData
 from experiments._harness.workdir import Run
+from experiments._language.losses import MASKED_VOCABULARY, masked_bytes, next_byte
+from experiments._language.settings import LanguageConfig
+from experiments._language.training import Trainer as LanguageTrainer
+from kexue_jax import models
 
 BATCH, STEPS, CLASSES = 16, 20, 3
 
@@ -98,11 +102,41 @@ def _loss_scale(dtype: Any) -> Case:
     return comparison_case(config, loss, dtype, scale=1 / 64)
 
 
+def causal_attention(q: Any, k: Any, v: Any, layer: int) -> Any:
+    """Causal softmax attention, plainly."""
+    n = q.shape[-2]
+    scores = jnp.einsum("bhid,bhjd->bhij", q, k) / q.shape[-1] ** 0.5
+    kept = np.tri(n, dtype=bool).reshape(1, 1, n, n)
+    return jax.nn.softmax(jnp.where(kept, scores, -jnp.inf), -1) @ v
+
+
+def _language(dtype: Any, causal: bool) -> Case:
+    config = LanguageConfig(width=24, heads=2, num_steps=STEPS, batch_size=BATCH)
+    model = models.transformer(
+        vocabulary=MASKED_VOCABULARY,
+        attend=causal_attention,
+        length=16,
+        width=24,
+        heads=2,
+        layers=2,
+    )
+    text = np.random.default_rng(0).integers(0, 256, (40, 17)).astype(np.uint8)
+    rows = text if causal else text[:, :16]
+    loss = (next_byte if causal else masked_bytes)(model)
+    run = Run(Path("unused"), False, time.monotonic())
+    trainer = LanguageTrainer(config, run, rows, loss)
+    params = cast(jax.jit(model.init)(jax.random.key(0)), dtype)
+    state = trainer.init(params, 0)
+    return Case(lambda _: state, trainer.step, {"text": rows})
+
+
 def _named() -> Iterator[tuple[str, Callable[[Any], Case]]]:
     for name, values in DDPM.items():
         yield name, lambda dtype, v=values: ddpm_case(dtype, **v)
     yield "variance", _variance
     yield "loss_scale", _loss_scale
+    yield "next_byte", lambda dtype: _language(dtype, causal=True)
+    yield "masked_bytes", lambda dtype: _language(dtype, causal=False)
 
 
 CASES = dict(_named())

@@ -1,0 +1,1 @@
+"""Small causal and masked models of bytes: settings, training, judgment."""

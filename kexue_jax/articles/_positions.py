@@ -37,6 +37,8 @@ ROWS = (
         "Transformer升级之路：7、长度外推性与局部注意力",
         "2023-01-12",
         "rope_rerope",
+        names=("positions.window_mask",),
+        tests=("tests/positions/test_windows.py",),
     ),
     Article(
         9444,
@@ -44,6 +46,12 @@ ROWS = (
         "Transformer升级之路：8、长度外推性与位置鲁棒性",
         "2023-01-31",
         "rope_rerope",
+        names=(
+            "positions.random_positions",
+            "positions.spaced_positions",
+            "positions.equal_mean_positions",
+        ),
+        tests=("tests/positions/test_random_positions.py",),
     ),
     Article(
         9603,
@@ -51,6 +59,8 @@ ROWS = (
         "Transformer升级之路：9、一种全局长度外推的新思路",
         "2023-05-12",
         "rope_rerope",
+        names=("positions.hwfa_layer_windows",),
+        tests=("tests/positions/test_windows.py",),
     ),
     Article(
         9675,
@@ -58,8 +68,14 @@ ROWS = (
         "Transformer升级之路：10、RoPE是一种β进制编码",
         "2023-07-06",
         "rope_rerope",
-        names=("positions.rope_frequencies",),
-        tests=("tests/positions/test_rotary.py",),
+        names=(
+            "positions.rope_frequencies",
+            "positions.base_digits",
+        ),
+        tests=(
+            "tests/positions/test_rotary.py",
+            "tests/positions/test_scaling.py",
+        ),
     ),
     Article(
         9706,
@@ -67,8 +83,14 @@ ROWS = (
         "Transformer升级之路：11、将β进制位置进行到底",
         "2023-07-31",
         "rope_rerope",
-        names=("positions.rope_frequencies",),
-        tests=("tests/positions/test_rotary.py",),
+        names=(
+            "positions.rope_frequencies",
+            "positions.base_digits",
+        ),
+        tests=(
+            "tests/positions/test_rotary.py",
+            "tests/positions/test_scaling.py",
+        ),
     ),
     Article(
         9708,
@@ -76,6 +98,8 @@ ROWS = (
         "Transformer升级之路：12、无限外推的ReRoPE？",
         "2023-08-07",
         "rope_rerope",
+        names=("positions.relative_position",),
+        tests=("tests/positions/test_relative.py",),
     ),
     Article(
         9728,
@@ -83,6 +107,8 @@ ROWS = (
         "Transformer升级之路：13、逆用Leaky ReRoPE",
         "2023-08-14",
         "rope_rerope",
+        names=("positions.relative_position",),
+        tests=("tests/positions/test_relative.py",),
     ),
     Article(
         9731,
@@ -90,6 +116,8 @@ ROWS = (
         "Transformer升级之路：14、当HWFA遇见ReRoPE",
         "2023-08-24",
         "rope_rerope",
+        names=("positions.hwfa2_layer_windows",),
+        tests=("tests/positions/test_windows.py",),
     ),
     Article(
         9948,
@@ -97,5 +125,19 @@ ROWS = (
         "Transformer升级之路：16、“复盘”长度外推技术",
         "2024-01-26",
         "rope_rerope",
+        names=(
+            "positions.dynamic_scale",
+            "positions.ntk_dynamic_base",
+            "positions.yarn_logit_scale",
+            "positions.lambda_mask",
+            "positions.self_extend_position",
+            "positions.log_n_scale",
+        ),
+        tests=(
+            "tests/positions/test_scaling.py",
+            "tests/positions/test_windows.py",
+            "tests/positions/test_relative.py",
+            "tests/positions/test_log_n.py",
+        ),
     ),
 )

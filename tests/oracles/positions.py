@@ -55,3 +55,60 @@ def log_n(positions, train_length, floor=1.0):
 def log_n_mask(mask, train_length, floor=0.0, min_keys=16):
     n = np.maximum(np.asarray(mask).sum(-1), min_keys).astype(float)
     return np.maximum(np.log(n) / math.log(train_length), floor)
+
+
+def dynamic_scale(length, train_length):
+    return np.maximum(np.asarray(length, float), train_length) / train_length
+
+
+def dynamic_base(length, *, base, dim, factor, train_length):
+    n = np.maximum(np.asarray(length, float), train_length)
+    return base * (factor * n / train_length - (factor - 1)) ** (dim / (dim - 2))
+
+
+def yarn_logit_scale(scale):
+    return np.asarray((1 + 0.1 * math.log(scale)) ** 2)
+
+
+def digits(positions, base, num_digits):
+    """By repeated division."""
+    rest, found = np.array(positions), []
+    for _ in range(num_digits):
+        rest, digit = np.divmod(rest, base)
+        found.append(digit)
+    return np.stack(found, -1)
+
+
+def relative(delta, window=None, leak=math.inf, causal=True):
+    """rho of one distance at a time."""
+
+    def rho(d):
+        if window is None:
+            return d
+        if not causal and d < 0:
+            return -rho(-d)
+        return d if d < window else window + (d - window) / leak
+
+    return np.vectorize(rho, otypes=[float])(np.asarray(delta, float))
+
+
+def self_extend(queries, keys, window, group, causal=True):
+    """rho of one pair at a time, in Python's integers."""
+    queries, keys = np.asarray(queries), np.asarray(keys)
+    out = np.zeros((*queries.shape, keys.shape[-1]), np.int64)
+    for place in np.ndindex(out.shape):
+        i, j = int(queries[place[:-1]]), int(keys[(*place[:-2], place[-1])])
+        sign = -1 if i < j and not causal else 1
+        a, b = (j, i) if sign < 0 else (i, j)
+        far = a // group + window - window // group - b // group
+        out[place] = sign * (a - b if a - b < window else far)
+    return out
+
+
+def window_mask(positions, window, causal=True, sinks=0):
+    positions = np.asarray(positions)
+    delta = positions[..., :, None] - positions[..., None, :]
+    near = delta < window if causal else np.abs(delta) < window
+    first = (positions >= 0) & (positions < sinks)
+    kept = near | np.broadcast_to(first[..., None, :], near.shape)
+    return kept & (delta >= 0) if causal else kept

@@ -23,6 +23,18 @@ ROWS = (
         "exp(x)在x=0处的偶次泰勒展开式总是正的",
         "2020-11-24",
         "taylor_softmax",
+        names=(
+            "numerics.TaylorMin",
+            "numerics.log_taylor_exp",
+            "numerics.taylor_exp",
+            "numerics.taylor_min",
+            "numerics.log_taylor_softmax",
+            "numerics.taylor_softmax",
+        ),
+        tests=(
+            "tests/numerics/test_exp_taylor.py",
+            "tests/numerics/test_taylor_softmax.py",
+        ),
     ),
     Article(
         7921,

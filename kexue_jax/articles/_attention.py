@@ -9,6 +9,8 @@ ROWS = (
         "为节约而生：从标准Attention到稀疏Attention",
         "2019-07-27",
         "linear_attention",
+        names=("attention.merge_attention",),
+        tests=("tests/attention/test_merging.py",),
     ),
     Article(
         7546,
@@ -16,6 +18,15 @@ ROWS = (
         "线性Attention的探索：Attention必须有个Softmax吗？",
         "2020-07-04",
         "linear_attention",
+        names=(
+            "attention.AttentionPart",
+            "attention.blockwise_attention",
+            "attention.dense_attention",
+        ),
+        tests=(
+            "tests/attention/test_blockwise.py",
+            "tests/attention/test_dense.py",
+        ),
     ),
     Article(
         7919,

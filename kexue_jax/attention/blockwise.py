@@ -55,7 +55,7 @@ def blockwise_attention(
 
     Shapes: q [..., n, d], k [..., m, d], v [..., m, e], key_mask boolean, broadcastable
     to [..., m] -> [..., n, e]; with ``return_lse`` AttentionPart(out, lse [..., n]).
-    Article: kexue.fm/archives/7546 (9708).  Paper: arXiv 2205.14135, 2112.05682.
+    Article: kexue.fm/archives/7546.  Paper: arXiv 2205.14135, 2112.05682.
     Differs: blocks wholly outside of the band are not computed, and lse carries its
     gradient, so that ``merge_attention`` of bands is exact forward and backward. A
     query without keys gives 0, lse -inf and no gradient. Reverse mode only.

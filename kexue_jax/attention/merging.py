@@ -23,7 +23,7 @@ def merge_attention(
 
     Shapes: outs R arrays [..., n, e] or one [R, ..., n, e]; lses R arrays [..., n] or
     one [R, ..., n] -> [..., n, e]; with ``return_lse`` AttentionPart(out, lse).
-    Article: kexue.fm/archives/6853 (9708).  Paper: arXiv 1904.10509, 2205.14135.
+    Article: kexue.fm/archives/6853.  Paper: arXiv 1904.10509, 2205.14135.
     Differs: the article masks one matrix of weights; the union is exact all the same.
     Gradients flow through the lses, as they must, and are 0 for parts without keys.
     Cost: time and memory of R outputs.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kexue_jax.attention import blockwise_attention, dense_attention, merge_attention
+from kexue_jax.attention import blockwise_attention, dense_attention
 from tests.contract.case import Bad, Case
 from tests.oracles import attention as oracle
 
@@ -71,15 +71,10 @@ BAD_OPTIONS = (
     *(Bad("scale", static={"scale": scale}) for scale in ("text", np.nan, True)),
 )
 
-PARTS = (np.zeros((2, 3, 2)), np.zeros((2, 3)))
-
-
-def merge(a, b, lse_a, lse_b):
-    return merge_attention((a, b), (lse_a, lse_b))
-
 
 def merge_inputs(rng):
-    return tuple(rng.normal(size=s) for s in ((2, 4, 3), (2, 4, 3), (2, 4), (2, 4)))
+    outs, lses = ((rng.normal(size=s), rng.normal(size=s)) for s in ((2, 4, 3), (2, 4)))
+    return outs, lses
 
 
 def stacked_inputs(rng):
@@ -163,12 +158,13 @@ ROWS = (
     Case(
         "attention.merge_attention",
         merge_inputs,
-        lambda a, b, x, y: oracle.merge((a, b), (x, y)),
-        call=merge,
+        oracle.merge,
         variant="two parts",
+        data=(0, 1),
         bad=(
-            Bad("outs", args={1: np.zeros((2, 4, 2))}),
-            Bad("lses", args={2: np.zeros((2, 4, 3))}),
+            Bad("outs", args={0: (np.zeros((2, 4, 3)), np.zeros((2, 4, 2)))}),
+            Bad("outs", args={0: np.zeros(())}),
+            Bad("lses", args={1: (np.zeros((2, 4)), np.zeros((2, 4, 3)))}),
         ),
     ),
     Case(

@@ -41,8 +41,11 @@ ROWS = (
             "numerics.taylor_min",
             "numerics.log_taylor_softmax",
             "numerics.taylor_softmax",
+            "losses.soft_margin_cross_entropy",
+            "losses.taylor_cross_entropy",
         ),
         tests=(
+            "tests/losses/test_taylor.py",
             "tests/numerics/test_exp_taylor.py",
             "tests/numerics/test_taylor_softmax.py",
         ),

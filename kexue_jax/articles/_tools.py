@@ -20,6 +20,10 @@ ROWS = (
     ),
     Tool("evaluation.nearest_neighbors", "a definition"),
     Tool("evaluation.two_sample_accuracy", "arXiv 1610.06545"),
+    Tool(
+        "losses.truncated_cross_entropy",
+        "Feng et al., Can Cross Entropy Loss Be Robust to Label Noise?, IJCAI 2020",
+    ),
     Tool("models.Model", "how this library holds a network"),
     Tool("models.functional", "how this library holds a network"),
     Tool("models.ClassifierOutput", "what image_classifier returns"),

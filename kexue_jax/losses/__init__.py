@@ -1,3 +1,14 @@
 """Losses of classifiers."""
 
-__all__: list[str] = []
+from kexue_jax.losses.taylor import (
+    soft_margin_cross_entropy,
+    taylor_cross_entropy,
+    truncated_cross_entropy,
+)
+
+__all__ = [
+    # taylor
+    "soft_margin_cross_entropy",
+    "taylor_cross_entropy",
+    "truncated_cross_entropy",
+]

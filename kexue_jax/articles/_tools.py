@@ -28,5 +28,6 @@ ROWS = (
     Tool("models.functional", "how this library holds a network"),
     Tool("models.ClassifierOutput", "what image_classifier returns"),
     Tool("models.image_classifier", "a yardstick for generated images"),
+    Tool("models.transformer", "what attention and positions are tried in"),
     Tool("optim.Average", "what the averages of optim.ema keep"),
 )

@@ -81,6 +81,36 @@ def curves(
     _save(Path(path), figure)
 
 
+def bars(
+    path: str | os.PathLike[str],
+    groups: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    ylabel: str = "",
+) -> None:
+    """Write ``{series: {label: values}}`` as bars of means, the single values as dots.
+
+    The labels of all series stand beside each other in the order they first come.
+    """
+    labels = list(dict.fromkeys(label for row in groups.values() for label in row))
+    figure, axes = _axes(max(6.0, 0.7 * len(labels) + 1.5), 3.6)
+    width = 0.8 / len(groups)
+    for number, (name, row) in enumerate(groups.items()):
+        shift = (number - (len(groups) - 1) / 2) * width
+        for place, label in enumerate(labels):
+            if label not in row:
+                continue
+            values, x = np.asarray(row[label], float), place + shift
+            shown = name if label == next(iter(row)) else None
+            axes.bar(x, values.mean(), width, color=f"C{number}", label=shown)
+            axes.plot([x] * len(values), values, ".", color="black", ms=4)
+    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
+    axes.set_ylabel(ylabel)
+    axes.grid(visible=True, axis="y", linewidth=0.3)
+    if len(groups) > 1:
+        axes.legend(fontsize=8)
+    _save(Path(path), figure)
+
+
 def _checked(function: str, images: Any, rank: int) -> np.ndarray:
     images = np.asarray(images, np.float32)
     if images.ndim != rank or images.shape[-1] not in (1, 3) or not images.size:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments._harness.errors import UserError
-from experiments._harness.figures import curves, image_grid, image_strip
+from experiments._harness.figures import bars, curves, image_grid, image_strip
 
 
 def ramp(*shape):
@@ -90,3 +90,12 @@ def test_a_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"matplotlib: pip .*kexue_jax\[experiments\]"):
         curves(tmp_path / "c.png", {"a": ([1], [1.0])})
+
+
+def test_bars_are_the_same_bytes_each_time_and_take_missing_labels(tmp_path):
+    groups = {"one": {"a": [1.0, 2.0], "b": [3.0]}, "two": {"b": [2.0, 2.5]}}
+    for name in ("first", "second"):
+        bars(tmp_path / f"{name}.png", groups, ylabel="loss")
+    first, second = ((tmp_path / f"{n}.png").read_bytes() for n in ("first", "second"))
+    assert first == second
+    assert 2_000 < len(first) < 100_000

@@ -9,6 +9,14 @@ ROWS = (
         "层次分解位置编码，让BERT可以处理超长文本",
         "2020-12-04",
         "hierarchical_position",
+        names=(
+            "positions.hierarchical_positions",
+            "positions.hierarchical_lookup",
+            "positions.extend_position_table",
+            "positions.extend_position_parameters",
+            "models.HierarchicalPositionEmbedding",
+        ),
+        tests=("tests/positions/test_hierarchical.py",),
     ),
     Article(
         8265,
@@ -59,8 +67,14 @@ ROWS = (
         "Transformer升级之路：9、一种全局长度外推的新思路",
         "2023-05-12",
         "rope_rerope",
-        names=("positions.hwfa_layer_windows",),
-        tests=("tests/positions/test_windows.py",),
+        names=(
+            "positions.hwfa_layer_windows",
+            "attention.hwfa_attention",
+        ),
+        tests=(
+            "tests/positions/test_windows.py",
+            "tests/attention/test_rerope.py",
+        ),
     ),
     Article(
         9675,
@@ -98,8 +112,22 @@ ROWS = (
         "Transformer升级之路：12、无限外推的ReRoPE？",
         "2023-08-07",
         "rope_rerope",
-        names=("positions.relative_position",),
-        tests=("tests/positions/test_relative.py",),
+        names=(
+            "positions.relative_position",
+            "attention.rerope_attention",
+            "attention.dense_rerope_attention",
+            "attention.RopeCache",
+            "attention.RawKeyCache",
+            "attention.DecodeStep",
+            "attention.rerope_cache",
+            "attention.rerope_decode_step",
+            "attention.raw_decode_step",
+        ),
+        tests=(
+            "tests/positions/test_relative.py",
+            "tests/attention/test_rerope.py",
+            "tests/attention/test_rerope_decode.py",
+        ),
     ),
     Article(
         9728,
@@ -107,8 +135,15 @@ ROWS = (
         "Transformer升级之路：13、逆用Leaky ReRoPE",
         "2023-08-14",
         "rope_rerope",
-        names=("positions.relative_position",),
-        tests=("tests/positions/test_relative.py",),
+        names=(
+            "positions.relative_position",
+            "attention.rerope_attention",
+            "attention.dense_rerope_attention",
+        ),
+        tests=(
+            "tests/positions/test_relative.py",
+            "tests/attention/test_rerope.py",
+        ),
     ),
     Article(
         9731,
@@ -132,12 +167,14 @@ ROWS = (
             "positions.lambda_mask",
             "positions.self_extend_position",
             "positions.log_n_scale",
+            "attention.self_extend_attention",
         ),
         tests=(
             "tests/positions/test_scaling.py",
             "tests/positions/test_windows.py",
             "tests/positions/test_relative.py",
             "tests/positions/test_log_n.py",
+            "tests/attention/test_rerope.py",
         ),
     ),
 )

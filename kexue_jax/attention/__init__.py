@@ -2,7 +2,18 @@
 
 from kexue_jax.attention.blockwise import blockwise_attention
 from kexue_jax.attention.dense import AttentionPart, dense_attention
+from kexue_jax.attention.hwfa import hwfa_attention
 from kexue_jax.attention.merging import merge_attention
+from kexue_jax.attention.rerope import dense_rerope_attention, rerope_attention
+from kexue_jax.attention.rerope_decode import (
+    DecodeStep,
+    RawKeyCache,
+    RopeCache,
+    raw_decode_step,
+    rerope_cache,
+    rerope_decode_step,
+)
+from kexue_jax.attention.self_extend import self_extend_attention
 
 __all__ = [
     # softmax
@@ -10,4 +21,15 @@ __all__ = [
     "blockwise_attention",
     "dense_attention",
     "merge_attention",
+    # rotary
+    "DecodeStep",
+    "RawKeyCache",
+    "RopeCache",
+    "dense_rerope_attention",
+    "hwfa_attention",
+    "raw_decode_step",
+    "rerope_attention",
+    "rerope_cache",
+    "rerope_decode_step",
+    "self_extend_attention",
 ]

@@ -2,6 +2,7 @@
 
 from kexue_jax.models.classifier import ClassifierOutput, image_classifier
 from kexue_jax.models.functional import Model, functional
+from kexue_jax.models.position_embedding import HierarchicalPositionEmbedding
 from kexue_jax.models.transformer import transformer
 from kexue_jax.models.unet_paper import unet_paper
 from kexue_jax.models.unet_small import unet_small
@@ -14,4 +15,5 @@ __all__ = [
     "ClassifierOutput",
     "image_classifier",
     "transformer",
+    "HierarchicalPositionEmbedding",
 ]

@@ -1,5 +1,11 @@
 """Positions: rotary embeddings and their scalings, extension of learned tables."""
 
+from kexue_jax.positions.hierarchical import (
+    extend_position_parameters,
+    extend_position_table,
+    hierarchical_lookup,
+    hierarchical_positions,
+)
 from kexue_jax.positions.log_n import log_n_mask_scale, log_n_scale
 from kexue_jax.positions.random_positions import (
     equal_mean_positions,
@@ -39,4 +45,8 @@ __all__ = [
     "random_positions",
     "spaced_positions",
     "equal_mean_positions",
+    "hierarchical_positions",
+    "hierarchical_lookup",
+    "extend_position_table",
+    "extend_position_parameters",
 ]

@@ -130,10 +130,8 @@ def apply_rope(
 Table = tuple[jax.Array, jax.Array]
 
 
-def rope_table(
-    like: Any, positions: Any, freqs: Any, *, rate: Any = 1.0, shift: Any = 0.0
-) -> Table:
-    """cos and sin of (rate position + shift) freqs, ``[..., n, d / 2]``, for ``like``.
+def rope_table(like: Any, positions: Any, freqs: Any) -> Table:
+    """cos and sin of position times freqs, ``[..., n, d / 2]``, for ``like``.
 
     They go through a product with the identity matrix, which changes no bit: XLA on a
     CPU would fuse the sines into the loop over heads and compute them for each again,
@@ -141,8 +139,7 @@ def rope_table(
     """
     freqs = jnp.asarray(freqs)
     dtype = jnp.promote_types(numerics.accumulation_dtype(like), freqs.dtype)
-    turns = jnp.asarray(positions).astype(dtype) * rate + shift
-    turns = _spread(turns, np.ndim(like) - 1)[..., None]
+    turns = _spread(jnp.asarray(positions).astype(dtype), np.ndim(like) - 1)[..., None]
     freqs = freqs.astype(dtype).reshape((1,) * (turns.ndim - 1) + freqs.shape)
     both = jnp.stack([jnp.cos(turns * freqs), jnp.sin(turns * freqs)])
     identity = jnp.eye(freqs.shape[-1], dtype=dtype)

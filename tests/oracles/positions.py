@@ -112,3 +112,43 @@ def window_mask(positions, window, causal=True, sinks=0):
     first = (positions >= 0) & (positions < sinks)
     kept = near | np.broadcast_to(first[..., None, :], near.shape)
     return kept & (delta >= 0) if causal else kept
+
+
+def hierarchical(table, ids, alpha=0.4, levels=2):
+    """One position at a time; two levels by the article's own u."""
+    table, ids = np.asarray(table, np.float64), np.asarray(ids)
+    n = table.shape[0]
+    u = (table - alpha * table[0]) / (1 - alpha)
+    out = np.zeros((*ids.shape, table.shape[-1]))
+    for place in np.ndindex(ids.shape):
+        rest, t_digits = int(ids[place]), []
+        for _ in range(levels):
+            rest, digit = divmod(rest, n)
+            t_digits.append(digit)
+        if levels == 2:
+            low, high = t_digits
+            out[place] = alpha * u[high] + (1 - alpha) * u[low]
+            continue
+        c = alpha / (1 - alpha)
+        out[place] = table[t_digits[0]]
+        for level, digit in enumerate(t_digits[1:], 1):
+            out[place] += c**level * (table[digit] - table[0])
+    return out
+
+
+def extended(table, new_length, method, alpha=0.4, offset=0, levels=2, draws=None):
+    reserved, p = np.asarray(table)[:offset], np.asarray(table, np.float64)[offset:]
+    n, t = p.shape[0], np.arange(new_length)
+    if method == "hierarchical":
+        rows = hierarchical(p, t, alpha, levels)
+    elif method == "tile":
+        rows = p[t % n]
+    elif method == "interpolate":
+        places = t * (n - 1) / max(1, new_length - 1)
+        rows = np.stack([np.interp(places, np.arange(n), col) for col in p.T], -1)
+    else:
+        new = np.zeros((max(0, new_length - n), p.shape[-1]))
+        if method == "random":
+            new = p.std() * np.asarray(draws, np.float64)
+        rows = np.concatenate([p, new])[:new_length]
+    return np.concatenate([reserved, rows])

@@ -43,8 +43,14 @@ ROWS = (
             "numerics.taylor_softmax",
             "losses.soft_margin_cross_entropy",
             "losses.taylor_cross_entropy",
+            "attention.blockwise_taylor_attention",
+            "attention.taylor2_features",
+            "attention.taylor_attention",
+            "attention.taylor_features",
         ),
         tests=(
+            "tests/attention/test_taylor.py",
+            "tests/attention/test_taylor_features.py",
             "tests/losses/test_taylor.py",
             "tests/numerics/test_exp_taylor.py",
             "tests/numerics/test_taylor_softmax.py",
@@ -70,6 +76,17 @@ ROWS = (
         "Transformer升级之路：5、作为无限维的线性Attention",
         "2021-08-06",
         "taylor_softmax",
+        names=(
+            "attention.binomial_features",
+            "attention.blockwise_taylor_attention",
+            "attention.taylor2_features",
+            "attention.taylor_attention",
+            "attention.taylor_features",
+        ),
+        tests=(
+            "tests/attention/test_taylor.py",
+            "tests/attention/test_taylor_features.py",
+        ),
     ),
     Article(
         8610,

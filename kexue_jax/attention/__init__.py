@@ -4,6 +4,12 @@ from kexue_jax.attention.blockwise import blockwise_attention
 from kexue_jax.attention.dense import AttentionPart, dense_attention
 from kexue_jax.attention.hwfa import hwfa_attention
 from kexue_jax.attention.merging import merge_attention
+from kexue_jax.attention.taylor import blockwise_taylor_attention, taylor_attention
+from kexue_jax.attention.taylor_features import (
+    binomial_features,
+    taylor2_features,
+    taylor_features,
+)
 from kexue_jax.attention.rerope import dense_rerope_attention, rerope_attention
 from kexue_jax.attention.rerope_decode import (
     DecodeStep,
@@ -21,6 +27,12 @@ __all__ = [
     "blockwise_attention",
     "dense_attention",
     "merge_attention",
+    # Taylor
+    "binomial_features",
+    "blockwise_taylor_attention",
+    "taylor2_features",
+    "taylor_attention",
+    "taylor_features",
     # rotary
     "DecodeStep",
     "RawKeyCache",

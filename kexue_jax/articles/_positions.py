@@ -38,6 +38,7 @@ ROWS = (
             "positions.log_n_mask_scale",
         ),
         tests=("tests/positions/test_log_n.py",),
+        experiments=("experiments.rope_extrapolation",),
     ),
     Article(
         9431,
@@ -90,6 +91,7 @@ ROWS = (
             "tests/positions/test_rotary.py",
             "tests/positions/test_scaling.py",
         ),
+        experiments=("experiments.rope_extrapolation",),
     ),
     Article(
         9706,
@@ -105,6 +107,7 @@ ROWS = (
             "tests/positions/test_rotary.py",
             "tests/positions/test_scaling.py",
         ),
+        experiments=("experiments.rope_extrapolation",),
     ),
     Article(
         9708,
@@ -128,6 +131,7 @@ ROWS = (
             "tests/attention/test_rerope.py",
             "tests/attention/test_rerope_decode.py",
         ),
+        experiments=("experiments.rope_extrapolation",),
     ),
     Article(
         9728,
@@ -144,6 +148,7 @@ ROWS = (
             "tests/positions/test_relative.py",
             "tests/attention/test_rerope.py",
         ),
+        experiments=("experiments.rope_extrapolation",),
     ),
     Article(
         9731,
@@ -176,5 +181,6 @@ ROWS = (
             "tests/positions/test_log_n.py",
             "tests/attention/test_rerope.py",
         ),
+        experiments=("experiments.rope_extrapolation",),
     ),
 )

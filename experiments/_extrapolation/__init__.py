@@ -1,0 +1,1 @@
+"""Rules of positions beyond the trained length, and what they are worth."""

@@ -17,6 +17,7 @@ ROWS = (
             "models.HierarchicalPositionEmbedding",
         ),
         tests=("tests/positions/test_hierarchical.py",),
+        experiments=("experiments.hierarchical_position_mlm",),
     ),
     Article(
         8265,
@@ -24,7 +25,7 @@ ROWS = (
         "Transformer升级之路：2、博采众长的旋转式位置编码",
         "2021-03-23",
         "rope_rerope",
-        names=("positions.apply_rope",),
+        names=("positions.apply_rope", "positions.rope_frequencies"),
         tests=("tests/positions/test_rotary.py",),
     ),
     Article(

@@ -1,0 +1,1 @@
+"""Parts of the experiment hierarchical_position_mlm."""

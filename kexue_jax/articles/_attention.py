@@ -55,6 +55,7 @@ ROWS = (
             "tests/numerics/test_exp_taylor.py",
             "tests/numerics/test_taylor_softmax.py",
         ),
+        experiments=("experiments.taylor_softmax_classify",),
     ),
     Article(
         7921,

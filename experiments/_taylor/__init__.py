@@ -1,0 +1,1 @@
+"""Classifiers with Taylor softmax: what taylor_softmax_classify trains and judges."""

@@ -1,15 +1,32 @@
 """Attention: softmax in O(n) memory, linear, random features, Taylor, sparse."""
 
+from kexue_jax.attention.anchors import (
+    EMAttention,
+    asymmetric_attention,
+    em_attention,
+    pyramid_pool,
+)
+from kexue_jax.attention.bigbird import bigbird_attention
 from kexue_jax.attention.blockwise import blockwise_attention
 from kexue_jax.attention.dense import AttentionPart, dense_attention
-from kexue_jax.attention.hwfa import hwfa_attention
-from kexue_jax.attention.merging import merge_attention
-from kexue_jax.attention.taylor import blockwise_taylor_attention, taylor_attention
-from kexue_jax.attention.taylor_features import (
-    binomial_features,
-    taylor2_features,
-    taylor_features,
+from kexue_jax.attention.downsampling import (
+    SelectedTokens,
+    mean_pool,
+    repeat_tokens,
+    select_tokens,
+    strided_conv,
+    token_significance,
 )
+from kexue_jax.attention.hashing import lsh_attention, lsh_buckets
+from kexue_jax.attention.hwfa import hwfa_attention
+from kexue_jax.attention.longformer import longformer_attention
+from kexue_jax.attention.low_rank import (
+    double_attention,
+    linformer_attention,
+    pooled_attention,
+    strided_attention,
+)
+from kexue_jax.attention.merging import merge_attention
 from kexue_jax.attention.rerope import dense_rerope_attention, rerope_attention
 from kexue_jax.attention.rerope_decode import (
     DecodeStep,
@@ -19,7 +36,25 @@ from kexue_jax.attention.rerope_decode import (
     rerope_cache,
     rerope_decode_step,
 )
+from kexue_jax.attention.reversible import (
+    ReversiblePair,
+    reversible_inverse,
+    reversible_layers,
+)
 from kexue_jax.attention.self_extend import self_extend_attention
+from kexue_jax.attention.sparse import (
+    atrous_attention,
+    explicit_sparse_attention,
+    local_attention,
+    sparse_attention,
+    sparse_mask,
+)
+from kexue_jax.attention.taylor import blockwise_taylor_attention, taylor_attention
+from kexue_jax.attention.taylor_features import (
+    binomial_features,
+    taylor2_features,
+    taylor_features,
+)
 
 __all__ = [
     # softmax
@@ -44,4 +79,34 @@ __all__ = [
     "rerope_cache",
     "rerope_decode_step",
     "self_extend_attention",
+    # sparse
+    "atrous_attention",
+    "bigbird_attention",
+    "explicit_sparse_attention",
+    "local_attention",
+    "longformer_attention",
+    "sparse_attention",
+    "sparse_mask",
+    # hashing
+    "ReversiblePair",
+    "lsh_attention",
+    "lsh_buckets",
+    "reversible_inverse",
+    "reversible_layers",
+    # low rank
+    "EMAttention",
+    "asymmetric_attention",
+    "double_attention",
+    "em_attention",
+    "linformer_attention",
+    "pooled_attention",
+    "pyramid_pool",
+    "strided_attention",
+    # downsampling
+    "SelectedTokens",
+    "mean_pool",
+    "repeat_tokens",
+    "select_tokens",
+    "strided_conv",
+    "token_significance",
 ]

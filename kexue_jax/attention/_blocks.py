@@ -30,6 +30,14 @@ class Blocks(NamedTuple):
     edge: np.ndarray
 
 
+def accelerator_rows(band: Band) -> int:
+    """Rows of a block on an accelerator: about as many as the band is wide."""
+    low, high = band
+    if low is None or high is None:
+        return ACCELERATOR_ROWS
+    return min(ACCELERATOR_ROWS, max(64, -(-(high - low + 1) // 64) * 64))
+
+
 def block_rows(n: int, wanted: int) -> int:
     """The size of equal blocks of at most ``wanted`` rows that cover n rows best."""
     if n <= wanted:

@@ -23,10 +23,10 @@ from kexue_jax.attention._arguments import (
     check_scale,
 )
 from kexue_jax.attention._blocks import (
-    ACCELERATOR_ROWS,
     CPU_ROWS,
     Blocks,
     Walk,
+    accelerator_rows,
     plan,
     put,
 )
@@ -100,26 +100,28 @@ def _attend(
     q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, static: Static
 ) -> tuple[jax.Array, jax.Array]:
     """Attention of scaled queries with one leading axis: (out, lse), accumulated."""
-    return _by_platform(_forward, static, (q, k, v, mask))
+    return _attend_forward(q, k, v, mask, static)[0]
 
 
 def _attend_forward(
     q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, static: Static
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[Any, ...]]:
-    out, lse = _attend(q, k, v, mask, static)
-    return (out, lse), (q, k, v, mask, out, lse)
+    out, top, total = _by_platform(_forward, static, (q, k, v, mask))
+    return (out, top + jnp.log(total)), (q, k, v, mask, out, top, total)
 
 
 def _attend_backward(
     static: Static, saved: tuple[Any, ...], cotangents: tuple[jax.Array, jax.Array]
 ) -> tuple[Any, ...]:
-    q, k, v, mask, out, lse = saved
+    q, k, v, mask, out, top, total = saved
     d_out, d_lse = cotangents
-    empty = jnp.isneginf(lse)
-    # The score of a pair gets P (dO . v - shift): one number a query.
+    empty = jnp.isneginf(top)
+    # The score of a pair gets P (dO . v - shift): one number a query. P is made from
+    # top and total, since their lse is rounded where scores are huge.
     shift = (d_out * out).sum(-1) - jnp.where(empty, 0, d_lse)
-    lse = jnp.where(empty, 0, lse)
-    dq, dk, dv = _by_platform(_backward, static, (q, k, v, mask, d_out, lse, shift))
+    top = jnp.where(empty, 0, top)
+    arrays = (q, k, v, mask, d_out, top, 1 / total, shift)
+    dq, dk, dv = _by_platform(_backward, static, arrays)
     return dq, dk.astype(k.dtype), dv.astype(v.dtype), None
 
 
@@ -133,7 +135,7 @@ def _by_platform(
     band, size = static
     n, m = arrays[0].shape[-2], arrays[1].shape[-2]
     on_cpu = plan(n, m, band, size or CPU_ROWS)
-    elsewhere = plan(n, m, band, size or ACCELERATOR_ROWS)
+    elsewhere = plan(n, m, band, size or accelerator_rows(band))
 
     def one_by_one(*arrays: Any) -> Any:
         return lax.map(lambda head: pass_(head, band, on_cpu), arrays)
@@ -144,8 +146,11 @@ def _by_platform(
     return lax.platform_dependent(*arrays, cpu=one_by_one, default=together)
 
 
-def _forward(arrays: Any, band: Band, blocks: Blocks) -> tuple[jax.Array, jax.Array]:
-    """(out, lse) of q [..., n, d] that holds the scale, by a scan over the blocks."""
+def _forward(arrays: Any, band: Band, blocks: Blocks) -> tuple[jax.Array, ...]:
+    """(out, top, total) of q [..., n, d] that holds the scale: a scan over the blocks.
+
+    A row has weights exp(score - top) / total; without keys top is -inf and total 1.
+    """
     q, k, v, mask = arrays
     n, lead, dtype = q.shape[-2], q.shape[:-2], q.dtype
     walk = Walk.of(blocks, band, k.shape[-2], mask)
@@ -169,19 +174,18 @@ def _forward(arrays: Any, band: Band, blocks: Blocks) -> tuple[jax.Array, jax.Ar
         return outs, tops, put(totals, total, i * blocks.rows, -1)
 
     outs, tops, totals = walk.scan(step, (outs, tops, totals))
-    seen = totals > 0
-    totals = jnp.where(seen, totals, 1)
-    lse = jnp.where(seen, tops + jnp.log(totals), -jnp.inf)
-    return (outs / totals[..., None])[..., :n, :], lse[..., :n]
+    totals = jnp.where(totals > 0, totals, 1)
+    outs = outs / totals[..., None]
+    return outs[..., :n, :], tops[..., :n], totals[..., :n]
 
 
 def _backward(arrays: Any, band: Band, blocks: Blocks) -> tuple[jax.Array, ...]:
     """The gradients of q, k and v: every block of scores is made once more."""
-    q, k, v, mask, d_out, lse, shift = arrays
+    q, k, v, mask, d_out, top, inverse, shift = arrays
     n, m, dtype = q.shape[-2], k.shape[-2], q.dtype
     walk = Walk.of(blocks, band, m, mask)
     q, d_out = walk.pad_rows(q), walk.pad_rows(d_out)
-    lse, shift = walk.pad_rows(lse, -1), walk.pad_rows(shift, -1)
+    top, inverse, shift = (walk.pad_rows(x, -1) for x in (top, inverse, shift))
     k, v = walk.pad_columns(k), walk.pad_columns(v)
 
     def step(carry: Any, i: jax.Array, j: jax.Array, edge: bool) -> Any:
@@ -189,7 +193,8 @@ def _backward(arrays: Any, band: Band, blocks: Blocks) -> tuple[jax.Array, ...]:
         queries, keys = walk.row(q, i), walk.column(k, j).astype(dtype)
         slopes, values = walk.row(d_out, i), walk.column(v, j).astype(dtype)
         scores = walk.scores(queries, keys, i, j, edge)
-        weights = jnp.exp(scores - walk.row(lse, i, -1)[..., None])
+        weights = jnp.exp(jnp.minimum(scores - walk.row(top, i, -1)[..., None], 0))
+        weights *= walk.row(inverse, i, -1)[..., None]
         pulled = jnp.einsum("...ie,...je->...ij", slopes, values)
         pulled = weights * (pulled - walk.row(shift, i, -1)[..., None])
         more_k = jnp.einsum("...ij,...id->...jd", pulled, queries)

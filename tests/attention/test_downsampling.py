@@ -1,0 +1,106 @@
+"""Pooling, strides, significance and selection, against their definitions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.benchmark.cost import compiled_facts
+from kexue_jax.attention import (
+    dense_attention,
+    mean_pool,
+    repeat_tokens,
+    select_tokens,
+    strided_conv,
+    token_significance,
+)
+from tests.oracles import attention_sparse as oracle
+
+
+def normals(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_pools_and_strides_equal_the_definition(n) -> None:
+    x, kernel = normals(0, 3, n, 4), normals(1, 3, 4, 2)
+    mask = np.random.default_rng(2).random((3, n)) < 0.5
+    got = mean_pool(x, stride=3, key_mask=jnp.asarray(mask))
+    assert np.abs(got - oracle.mean_pool(np.asarray(x), mask, stride=3)).max() < 1e-14
+    wanted = oracle.strided_conv(np.asarray(x), np.asarray(kernel))
+    assert np.abs(strided_conv(x, kernel) - wanted).max() < 1e-13
+
+
+def test_pooling_of_repeated_tokens_returns_them() -> None:
+    x = normals(0, 1000, 5, 3)
+    for stride in (1, 2, 4):
+        long = repeat_tokens(x, stride=stride, length=5 * stride)
+        assert np.abs(mean_pool(long, stride=stride) - x).max() < 1e-14
+    cut = repeat_tokens(x, stride=4, length=18)
+    assert cut.shape == (1000, 18, 3) and (cut[:, 17] == x[:, 4]).all()
+
+
+def test_a_strided_convolution_of_equal_taps_is_the_mean() -> None:
+    x = normals(0, 2, 12, 4)
+    kernel = jnp.broadcast_to(jnp.eye(4) / 3, (3, 4, 4))
+    assert np.abs(strided_conv(x, kernel) - mean_pool(x, stride=3)).max() < 1e-14
+
+
+def weights(q, k, mask):
+    eye = jnp.broadcast_to(jnp.eye(q.shape[-2]), (*q.shape[:-1], q.shape[-2]))
+    return dense_attention(q, k, eye, mask=mask)
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_significance_is_the_column_sum_of_the_weights(n) -> None:
+    q, k = normals(0, 2, 3, n, 4), normals(1, 2, 3, n, 4)
+    mask = jnp.asarray(np.random.default_rng(2).random((2, n)) < 0.7)
+    both = mask[:, None, None, :] & mask[:, None, :, None]
+    wanted = weights(q, k, both).sum((1, 2))
+    got = token_significance(q, k, key_mask=mask)
+    assert np.abs(got - wanted).max() < 1e-11
+    assert np.abs(got.sum(-1) - 3 * mask.sum(-1)).max() < 1e-10
+    assert (got[~mask] == 0).all()
+
+
+def test_significance_has_a_gradient_and_linear_memory() -> None:
+    q, k = normals(0, 3, 9, 4), normals(1, 3, 9, 4)
+    every = jnp.ones((9, 9), bool)
+    got = jax.grad(lambda q, k: jnp.sin(token_significance(q, k)).sum(), (0, 1))(q, k)
+    wanted = jax.grad(
+        lambda q, k: jnp.sin(weights(q, k, every).sum((0, 1))).sum(), (0, 1)
+    )
+    for ours, theirs in zip(got, wanted(q, k), strict=True):
+        assert np.abs(ours - theirs).max() < 1e-12
+
+    def peak(n):
+        q = jnp.ones((2, n, 8), jnp.float32)
+        compiled = jax.jit(token_significance).lower(q, q).compile()
+        return compiled_facts(compiled)["peak_bytes"]
+
+    assert peak(8192) < 2.2 * peak(4096)
+
+
+def test_selection_keeps_the_most_significant_in_order() -> None:
+    """1,000 sequences; the first token stays, masked ones go first."""
+    draw = np.random.default_rng(0)
+    x = jnp.asarray(draw.normal(size=(1000, 9, 2)))
+    score = draw.permuted(np.tile(np.arange(9.0), (1000, 1)), axis=1)
+    mask = draw.random((1000, 9)) < 0.7
+    for keep_first in (True, False):
+        for keep in (1, 4, 9):
+            options = {"keep": keep, "keep_first": keep_first}
+            got = select_tokens(
+                x, jnp.asarray(score), key_mask=jnp.asarray(mask), **options
+            )
+            wanted = oracle.select(np.asarray(x), score, mask, **options)
+            assert (got.index == wanted[1]).all() and (got.x == wanted[0]).all()
+            assert (np.diff(got.index, axis=-1) > 0).all()
+
+
+def test_the_gradient_of_selection_is_that_of_the_kept_tokens() -> None:
+    x, score = normals(0, 5, 2), jnp.array([0.0, 3.0, 1.0, 2.0, 0.5])
+    run = lambda x, s: select_tokens(x, s, keep=3, keep_first=False).x.sum()  # noqa: E731
+    of_x, of_score = jax.grad(run, (0, 1))(x, score)
+    assert (of_x[:, 0] == jnp.array([0.0, 1.0, 1.0, 1.0, 0.0])).all()
+    assert (of_score == 0).all()

@@ -152,13 +152,16 @@ def cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(one, tree)
 
 
-def apart(one: Any, other: Any) -> float:
-    """The largest difference of two trees, each leaf relative to its largest entry."""
+def apart(one: Any, other: Any, *, least: float = 1e-300) -> float:
+    """The largest difference of two trees, each leaf relative to its largest entry.
+
+    An entry below ``least`` counts as ``least``.
+    """
 
     def of_leaf(a: Any, b: Any) -> float:
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         return float(
-            np.abs(a - b).max(initial=0) / max(np.abs(b).max(initial=0), 1e-300)
+            np.abs(a - b).max(initial=0) / max(np.abs(b).max(initial=0), least)
         )
 
     return max(jax.tree.leaves(jax.tree.map(of_leaf, one, other)))

@@ -340,7 +340,9 @@ def test_memory_grows_with_n_and_products_are_those_of_one_attention() -> None:
 
     assert products(run, 4096) < 1.07 * products(plain, 4096)
     dense = functools.partial(dense_rerope_attention, freqs=theta, window=256)
-    assert products(run, 4096) < 0.36 * products(dense, 4096)
+    # Half of two of three products, blocks of the diagonal whole, and the edge.
+    most = 1 / 3 * (1 + 128 / 4096) * 1.07
+    assert products(run, 4096) < most * products(dense, 4096)
 
 
 def test_blocks_of_the_card_are_red_green_or_mixed() -> None:

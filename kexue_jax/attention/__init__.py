@@ -1,5 +1,7 @@
 """Attention: softmax in O(n) memory, linear, random features, Taylor, sparse."""
 
+from kexue_jax.attention._features import AttentionStep
+from kexue_jax.attention._running import LogLinearState
 from kexue_jax.attention.anchors import (
     EMAttention,
     asymmetric_attention,
@@ -17,8 +19,30 @@ from kexue_jax.attention.downsampling import (
     strided_conv,
     token_significance,
 )
+from kexue_jax.attention.efficient import efficient_attention, efficient_attention_step
+from kexue_jax.attention.feature_maps import (
+    cosine_features,
+    elu1,
+    exp_features,
+    feature_softmax,
+    relu_features,
+)
 from kexue_jax.attention.hashing import lsh_attention, lsh_buckets
 from kexue_jax.attention.hwfa import hwfa_attention
+from kexue_jax.attention.linear import (
+    LinearAttentionState,
+    linear_attention,
+    linear_attention_step,
+)
+from kexue_jax.attention.linear_forms import (
+    cumulative_linear_attention,
+    quadratic_linear_attention,
+    recurrent_linear_attention,
+)
+from kexue_jax.attention.log_linear import (
+    log_linear_attention,
+    log_linear_attention_step,
+)
 from kexue_jax.attention.longformer import longformer_attention
 from kexue_jax.attention.low_rank import (
     double_attention,
@@ -27,6 +51,18 @@ from kexue_jax.attention.low_rank import (
     strided_attention,
 )
 from kexue_jax.attention.merging import merge_attention
+from kexue_jax.attention.performer import (
+    generalized_features,
+    log_softmax_features,
+    performer_attention,
+    performer_step,
+    softmax_features,
+)
+from kexue_jax.attention.projections import (
+    gaussian_projection,
+    orthogonal_projection,
+    redrawn_projection,
+)
 from kexue_jax.attention.rerope import dense_rerope_attention, rerope_attention
 from kexue_jax.attention.rerope_decode import (
     DecodeStep,
@@ -109,4 +145,33 @@ __all__ = [
     "select_tokens",
     "strided_conv",
     "token_significance",
+    # feature maps
+    "cosine_features",
+    "elu1",
+    "exp_features",
+    "feature_softmax",
+    "relu_features",
+    # linear
+    "AttentionStep",
+    "LinearAttentionState",
+    "cumulative_linear_attention",
+    "linear_attention",
+    "linear_attention_step",
+    "quadratic_linear_attention",
+    "recurrent_linear_attention",
+    # features by their logarithms
+    "LogLinearState",
+    "efficient_attention",
+    "efficient_attention_step",
+    "log_linear_attention",
+    "log_linear_attention_step",
+    # performer
+    "gaussian_projection",
+    "generalized_features",
+    "log_softmax_features",
+    "orthogonal_projection",
+    "performer_attention",
+    "performer_step",
+    "redrawn_projection",
+    "softmax_features",
 ]

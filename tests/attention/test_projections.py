@@ -1,0 +1,148 @@
+"""Random projections: orthogonal, unbiased with the sign of QR, norms by every rule."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from kexue_jax.attention import (
+    gaussian_projection,
+    orthogonal_projection,
+    redrawn_projection,
+    softmax_features,
+)
+from kexue_jax.attention.projections import chi_quantiles
+
+KEY = jax.random.key(5)
+DRAWS = 4000
+
+
+def many(draw, seed: int = 0, draws: int = DRAWS):
+    return jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(seed), draws))
+
+
+def estimates(w, x, y, kind="positive"):
+    """The kernel of x and y [d] by each of the projections [draws, m, d]."""
+    of = lambda x, w: softmax_features(x[None], w, kind=kind, scale=False)[0]  # noqa: E731
+    each = jax.jit(jax.vmap(lambda w: of(x, w) @ of(y, w)))
+    return np.asarray(each(w))
+
+
+def mean_and_error(values):
+    return values.mean(), values.std() / np.sqrt(len(values))
+
+
+@pytest.mark.parametrize("m", [3, 8, 11, 24])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_rows_of_a_block_are_orthogonal(m, dtype) -> None:
+    w = orthogonal_projection(KEY, m=m, d=8, dtype=dtype)
+    rows = w / jnp.linalg.norm(w, axis=-1, keepdims=True)
+    bound = 1e-5 if dtype == jnp.float32 else 1e-13
+    for start in range(0, m, 8):
+        block = rows[start : start + 8]
+        assert float(jnp.abs(block @ block.T - jnp.eye(len(block))).max()) < bound
+
+
+def test_squared_norms_follow_chi_squared() -> None:
+    w = np.asarray(many(lambda k: orthogonal_projection(k, m=8, d=8), draws=1000))
+    squares = (w**2).sum(-1).ravel()
+    assert stats.kstest(squares, stats.chi2(8).cdf).pvalue > 1e-6
+    assert abs(squares.mean() - 8) < 5 * np.sqrt(16 / squares.size)
+
+
+@pytest.mark.parametrize("m", [8, 64])
+def test_mean_square_of_quantile_norms(m) -> None:
+    w = orthogonal_projection(KEY, m=m, d=8, norms="quantile", dtype=jnp.float64)
+    wanted = {8: 7.72, 64: 7.93}[m]
+    assert float((w**2).sum(-1).mean()) == pytest.approx(wanted, abs=0.005)
+
+
+@pytest.mark.parametrize("d", [1, 2, 8, 64, 500])
+def test_quantiles_of_chi(d) -> None:
+    shares = (1e-4, 0.01, 0.3, 0.5, 0.9, 0.999, 1 - 1e-6)
+    wanted = stats.chi(d).ppf(shares)
+    np.testing.assert_allclose(chi_quantiles(shares, d), wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("d", [16, 64])
+def test_unbiased_with_the_sign_of_qr_and_biased_without(d) -> None:
+    # x = y of norm 1/2, exp(x.y) = 1.2840; the card: 1.10 raw at d = 16, 1.19 at 64.
+    x = jnp.full(d, 0.5 / np.sqrt(d))
+    truth = np.exp(0.25)
+    draws = DRAWS if d == 16 else 2000
+    w = many(lambda k: orthogonal_projection(k, m=d, d=d), draws=draws)
+    mean, error = mean_and_error(estimates(w, x, x))
+    assert abs(mean - truth) < 5 * error
+
+    def raw(key):
+        key_q, key_n = jax.random.split(key)
+        q, _ = jnp.linalg.qr(jax.random.normal(key_q, (d, d), jnp.float32))
+        norms = jnp.linalg.norm(jax.random.normal(key_n, (d, d), jnp.float32), axis=-1)
+        return q.T * norms[:, None]
+
+    mean, error = mean_and_error(estimates(many(raw, draws=draws), x, x))
+    assert truth - mean > 10 * error
+    assert mean == pytest.approx({16: 1.098, 64: 1.192}[d], abs=0.03)
+
+
+def test_independent_rows_are_unbiased() -> None:
+    x, y = jnp.full(4, 0.3), jnp.array([0.2, -0.4, 0.5, 0.1])
+    for kind in ("positive", "hyperbolic", "trig"):
+        w = many(lambda k: gaussian_projection(k, m=16, d=4), draws=20_000)
+        mean, error = mean_and_error(estimates(w, x, y, kind))
+        assert abs(mean - np.exp(float(x @ y))) < 5 * error, kind
+
+
+# The card's pair in d = m = 8: SM = 0.835.
+X = np.array([0.5, -0.3, 0.4, 0.1, -0.2, 0.6, -0.1, 0.3])
+Y = np.array([-0.2, 0.5, 0.3, 0.2, 0.4, -0.1, 0.2, 0.1])
+
+
+def test_norms_by_a_rule_are_biased_with_less_variance() -> None:
+    truth, errors, biases = np.exp(X @ Y), {}, {}
+    for norms in ("chi", "sqrt_d", "quantile", "midpoint"):
+        draw = functools.partial(orthogonal_projection, m=8, d=8, norms=norms)
+        w = many(draw, 1, 20_000)
+        found = estimates(w, jnp.asarray(X), jnp.asarray(Y))
+        mean, error = mean_and_error(found)
+        errors[norms] = ((found - truth) ** 2).mean()
+        biases[norms] = (mean - truth) / truth
+        if norms == "chi":
+            assert abs(mean - truth) < 5 * error
+        else:
+            assert mean < truth - 3 * error
+    assert -0.06 < biases["sqrt_d"] < -0.01
+    assert -0.06 < biases["quantile"] < -0.01
+    assert biases["quantile"] < biases["midpoint"] < 0
+    others = (errors[n] for n in ("sqrt_d", "quantile", "midpoint"))
+    assert errors["sqrt_d"] < errors["chi"] and all(e < errors["chi"] for e in others)
+
+
+def test_regularized_kernel_is_below_the_softmax_kernel() -> None:
+    rng = np.random.default_rng(3)
+    w = many(lambda k: orthogonal_projection(k, m=8, d=8, norms="sqrt_d"), 2, 4000)
+    for _ in range(20):
+        x, y = jnp.asarray(rng.normal(size=(2, 8)) / 3)
+        mean, error = mean_and_error(estimates(w, x, y))
+        assert mean < np.exp(float(x @ y)) + 4 * error
+
+
+def test_heads_have_projections_of_their_own() -> None:
+    w = orthogonal_projection(KEY, m=6, d=4, heads=3)
+    assert w.shape == (3, 6, 4)
+    keys = jax.random.split(KEY, 3)
+    np.testing.assert_array_equal(w[1], orthogonal_projection(keys[1], m=6, d=4))
+    assert gaussian_projection(KEY, m=6, d=4, heads=3).shape == (3, 6, 4)
+
+
+def test_redraws_follow_the_step_alone() -> None:
+    draw = jax.jit(lambda t: redrawn_projection(KEY, t, every=10, m=6, d=4))
+    same, other = draw(jnp.asarray(19)), draw(jnp.asarray(20))
+    np.testing.assert_array_equal(draw(jnp.asarray(10)), same)
+    assert float(jnp.abs(same - other).max()) > 0.1
+    np.testing.assert_allclose(
+        same, redrawn_projection(KEY, 10, every=10, m=6, d=4), rtol=1e-6
+    )

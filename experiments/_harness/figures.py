@@ -65,8 +65,12 @@ def curves(
     log_y: bool = False,
     markers: bool = False,
 ) -> None:
-    """Write the curves ``{label: (x, y)}`` in one diagram; NaN leaves a gap."""
-    figure, axes = _axes(6.0, 3.6)
+    """Write the curves ``{label: (x, y)}`` in one diagram; NaN leaves a gap.
+
+    The legend of more than six stands beside it.
+    """
+    many = len(series) > 6
+    figure, axes = _axes(8.0 if many else 6.0, 3.6)
     for label, (x, y) in series.items():
         axes.plot(x, y, "o-" if markers else "-", label=label, linewidth=1.2, ms=3)
     if log_x:
@@ -76,7 +80,9 @@ def curves(
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.grid(visible=True, linewidth=0.3)
-    if len(series) > 1 or not ylabel:
+    if many:  # beside the diagram, where it hides nothing
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    elif len(series) > 1 or not ylabel:
         axes.legend(fontsize=8)
     _save(Path(path), figure)
 

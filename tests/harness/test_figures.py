@@ -99,3 +99,13 @@ def test_bars_are_the_same_bytes_each_time_and_take_missing_labels(tmp_path):
     first, second = ((tmp_path / f"{n}.png").read_bytes() for n in ("first", "second"))
     assert first == second
     assert 2_000 < len(first) < 100_000
+
+
+def test_the_legend_of_many_curves_stands_beside_them(tmp_path):
+    for count in (3, 9):
+        lines = {f"a long name {i}": ([0, 1], [i, i]) for i in range(count)}
+        curves(tmp_path / f"{count}.png", lines, ylabel="loss")
+    few, many = (
+        matplotlib.image.imread(tmp_path / f"{count}.png").shape for count in (3, 9)
+    )
+    assert many[0] == few[0] and many[1] > few[1]

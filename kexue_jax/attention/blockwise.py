@@ -29,6 +29,7 @@ from kexue_jax.attention._blocks import (
     accelerator_rows,
     plan,
     put,
+    zero_like,
 )
 from kexue_jax.attention.dense import AttentionPart
 
@@ -156,8 +157,12 @@ def _forward(arrays: Any, band: Band, blocks: Blocks) -> tuple[jax.Array, ...]:
     walk = Walk.of(blocks, band, k.shape[-2], mask)
     q, k, v = walk.pad_rows(q), walk.pad_columns(k), walk.pad_columns(v)
     shape = (*lead, q.shape[-2])
-    tops, totals = jnp.full(shape, -jnp.inf, dtype), jnp.zeros(shape, dtype)
-    outs = jnp.zeros((*shape, v.shape[-1]), dtype)
+    zero = zero_like(q, k, v, mask)
+    tops, totals = (
+        jnp.broadcast_to(zero - jnp.inf, shape),
+        jnp.broadcast_to(zero, shape),
+    )
+    outs = jnp.broadcast_to(zero, (*shape, v.shape[-1]))
 
     def step(carry: Any, i: jax.Array, j: jax.Array, edge: bool) -> Any:
         outs, tops, totals = carry
@@ -203,6 +208,7 @@ def _backward(arrays: Any, band: Band, blocks: Blocks) -> tuple[jax.Array, ...]:
         dk = put(dk, walk.column(dk, j) + more_k, j * blocks.columns, -2)
         return dq, dk, put(dv, walk.column(dv, j) + more_v, j * blocks.columns, -2)
 
-    start = tuple(jnp.zeros(x.shape, dtype) for x in (q, k, v))
+    zero = zero_like(q, k, v, mask, d_out)
+    start = tuple(jnp.broadcast_to(zero, x.shape) for x in (q, k, v))
     dq, dk, dv = walk.scan(step, start)
     return dq[..., :n, :], dk[..., :m, :], dv[..., :m, :]

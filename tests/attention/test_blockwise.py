@@ -177,6 +177,28 @@ def test_vmap_and_second_order() -> None:
     assert np.abs(wanted).max() > 1e-3 and np.abs(got - wanted).max() < 1e-12
 
 
+def test_heads_may_be_divided_by_shard_map() -> None:
+    """Its types know what varies over the mesh, so that one device is enough here."""
+    mesh = jax.make_mesh((1,), ("heads",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("heads")
+    arrays = inputs(50, lead=(3,))
+    mask = jnp.ones((3, 50), bool).at[:, 7].set(False)
+
+    def total(attend, q, k, v):
+        return jnp.sum(jnp.cos(attend(q, k, v)))
+
+    def attend(q, k, v, mask):
+        return blockwise_attention(q, k, v, key_mask=mask, causal=True, block_size=16)
+
+    divided = jax.shard_map(attend, mesh=mesh, in_specs=(spec,) * 4, out_specs=spec)
+    got = jax.jit(
+        jax.grad(lambda *a: total(lambda *x: divided(*x, mask), *a), (0, 1, 2))
+    )
+    wanted = jax.grad(lambda *a: total(lambda *x: attend(*x, mask), *a), (0, 1, 2))
+    for ours, theirs in zip(got(*arrays), wanted(*arrays), strict=True):
+        assert np.abs(ours - theirs).max() < 1e-13
+
+
 def test_traced_scale_has_its_gradient() -> None:
     q, k, v = inputs(30)
 

@@ -159,7 +159,7 @@ def rules(config: Config) -> dict[str, dict[str, Rule]]:
     times = float(max(CONTEXTS))
     stretched: dict[str, Any] = {"scale": times}
     yarn = float(positions.yarn_logit_scale(times))
-    scalings = {
+    scalings: dict[str, dict[str, Any]] = {
         "PI": {"scaling": "linear", **stretched},
         "NTK-old": {"scaling": "ntk_old", **stretched},
         "NTK-aware": {"scaling": "ntk", **stretched},

@@ -54,7 +54,7 @@ def rule(
     return Rule(positions.rope_frequencies(dim, **frequencies), **numbers)
 
 
-def network(train_length: int, sizes: dict[str, int]) -> models.Model:
+def network(train_length: int, sizes: dict[str, Any]) -> models.Model:
     """The model as ``apply({"params": params, "rule": rule}, tokens)``."""
 
     def build(chosen: Rule) -> models.Model:

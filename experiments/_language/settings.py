@@ -1,6 +1,7 @@
 """The settings of an experiment that trains small models of bytes."""
 
 import dataclasses
+from typing import Any
 
 from experiments._harness.config import TrainingConfig, setting
 from experiments._harness.data_text import TEXTS, TextData, load_text
@@ -25,7 +26,7 @@ class LanguageConfig(TrainingConfig):
     num_seeds: int = setting(3, "seeds, from --seed on", minimum=1, maximum=99)
 
 
-def sizes(config: LanguageConfig) -> dict[str, int]:
+def sizes(config: LanguageConfig) -> dict[str, Any]:
     """The sizes of the network, for ``models.transformer``."""
     return {"width": config.width, "heads": config.heads, "layers": config.layers}
 

@@ -80,6 +80,7 @@ ROWS = (
             "tests/attention/test_low_rank.py",
             "tests/attention/test_reversible.py",
         ),
+        experiments=("experiments.linear_attention_lm",),
     ),
     Article(
         7919,
@@ -134,6 +135,7 @@ ROWS = (
             "tests/attention/test_performer.py",
             "tests/attention/test_projections.py",
         ),
+        experiments=("experiments.performer_approx",),
     ),
     Article(
         8338,
@@ -150,6 +152,7 @@ ROWS = (
             "tests/attention/test_feature_maps.py",
             "tests/attention/test_log_linear.py",
         ),
+        experiments=("experiments.linear_attention_lm",),
     ),
     Article(
         8601,
@@ -168,6 +171,7 @@ ROWS = (
             "tests/attention/test_taylor.py",
             "tests/attention/test_taylor_features.py",
         ),
+        experiments=("experiments.linear_attention_lm",),
     ),
     Article(
         8610,

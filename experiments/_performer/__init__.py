@@ -1,0 +1,1 @@
+"""How well random features stand in for softmax attention."""

@@ -1,0 +1,102 @@
+"""Errors of random features: of attention by their number, and of one kernel value."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kexue_jax import attention
+
+NORMS = ("chi", "sqrt_d", "quantile", "midpoint")
+# Name: (kind, projection); "iid" or the norms of orthogonal rows.
+FORMS = {
+    **{f"{kind}, iid": (kind, "iid") for kind in ("positive", "hyperbolic", "trig")},
+    **{
+        f"{kind}, orthogonal": (kind, "chi")
+        for kind in ("positive", "hyperbolic", "trig")
+    },
+    **{f"positive, orthogonal, {norms}": ("positive", norms) for norms in NORMS[1:]},
+}
+
+
+def projection(key: jax.Array, rows: str, *, m: int, d: int) -> jax.Array:
+    """``m`` rows by their name."""
+    if rows == "iid":
+        return attention.gaussian_projection(key, m=m, d=d)
+    return attention.orthogonal_projection(key, m=m, d=d, norms=rows)
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "rows", "m"))
+def _outputs(keys: jax.Array, q: Any, k: Any, v: Any, kind: str, rows: str, m: int):
+    def one(key: jax.Array) -> jax.Array:
+        w = projection(key, rows, m=m, d=q.shape[-1])
+        return attention.performer_attention(q, k, v, w, kind=kind)
+
+    return jax.lax.map(one, keys)
+
+
+def relative_errors(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    *,
+    kind: str,
+    rows: str,
+    m: int,
+    draws: int,
+) -> np.ndarray:
+    """|estimate - exact| / |exact| of the output (Frobenius), one a draw."""
+    exact = attention.blockwise_attention(q, k, v)
+    keys = jax.random.split(jax.random.key(m), draws)
+    found = _outputs(keys, q, k, v, kind, rows, m)
+    axes = tuple(range(1, found.ndim))
+    squares = jnp.square(found - exact[None]).sum(axes) / jnp.square(exact).sum()
+    return np.sqrt(np.asarray(squares, np.float64))
+
+
+def uniform_error(q: jax.Array, k: jax.Array, v: jax.Array) -> float:
+    """The same of the mean of all values: what no estimate should exceed."""
+    exact = attention.blockwise_attention(q, k, v)
+    apart = v.mean(-2, keepdims=True) - exact
+    return float(jnp.sqrt(jnp.square(apart).sum() / jnp.square(exact).sum()))
+
+
+def sample(seed: int, *, n: int, d: int, spread: float) -> tuple[jax.Array, ...]:
+    """q and k with normal entries of deviation ``spread``, v of deviation 1."""
+    rng = np.random.default_rng(seed)
+    q, k, v = (jnp.asarray(rng.standard_normal((n, d)), jnp.float32) for _ in range(3))
+    return spread * q, spread * k, v
+
+
+def kernel_means(d: int, draws: int) -> dict[str, tuple[float, float, float]]:
+    """Mean, its standard error and the exact value of exp(x . x), x = 1 / (2 sqrt d).
+
+    With d features of the rows of Q of a QR factorization, as it comes from LAPACK and
+    with the signs of the diagonal of R put right.
+    """
+    keys = jax.random.split(jax.random.key(0), draws)
+    x = jnp.full((1, d), 0.5 / d**0.5, jnp.float32)
+
+    @jax.jit
+    def raw(key: jax.Array) -> jax.Array:
+        drawn, lengths = jax.random.split(key)
+        q, _ = jnp.linalg.qr(jax.random.normal(drawn, (d, d), jnp.float32))
+        norms = jnp.linalg.norm(jax.random.normal(lengths, (d, d), jnp.float32), axis=1)
+        return kernel(norms[:, None] * q.T)
+
+    @jax.jit
+    def fixed(key: jax.Array) -> jax.Array:
+        return kernel(attention.orthogonal_projection(key, m=d, d=d))
+
+    def kernel(w: jax.Array) -> jax.Array:
+        phi = attention.softmax_features(x, w, scale=False)
+        return jnp.square(phi).sum()
+
+    found = {}
+    for name, form in (("signs of LAPACK", raw), ("signs put right", fixed)):
+        values = np.asarray(jax.jit(lambda k, f=form: jax.lax.map(f, k))(keys), float)
+        error = values.std(ddof=1) / draws**0.5
+        found[name] = (float(values.mean()), float(error), float(np.exp(0.25)))
+    return found

@@ -1,0 +1,73 @@
+"""linear_attention_lm: its kernels, its fits of memory, its verdicts."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import linear_attention_lm as experiment
+from experiments._language.attentions import KINDS, attend
+from experiments.linear_attention_lm import TASKS, Report
+
+CONFIG = experiment.Config(workdir="none", longest=1024)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("causal", [True, False])
+def test_every_kind_mixes_values_by_weights_that_sum_to_one(kind, causal):
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(a, jnp.float32) for a in rng.normal(size=(3, 2, 2, 20, 8)))
+    run = attend(kind, causal=causal)
+    np.testing.assert_allclose(run(q, k, jnp.ones_like(v), 0), 1, atol=1e-4)
+    changed = v.at[:, :, 12].add(1)
+    moved = np.abs(np.asarray(run(q, k, changed, 0) - run(q, k, v, 0))).max((0, 1, 3))
+    assert (moved[:12] > 1e-6).all() != causal or (moved[:12] == 0).all() == causal
+    assert (moved[12:] > 1e-6).all()
+    if causal:
+        assert (moved[:12] < 1e-6).all()
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_the_slope_is_the_exponent(power):
+    sizes = {n: 7 * n**power for n in (256, 512, 1024, 2048, 4096)}
+    assert experiment.slope(sizes) == pytest.approx(power)
+    assert experiment.slope({256: 3, 512: 3 * 2**power}) == pytest.approx(power)
+
+
+def test_memory_of_softmax_grows_faster_than_that_of_chunks():
+    slopes = {
+        name: experiment.slope(experiment.by_length(CONFIG, experiment.FORMS[name]))
+        for name in ("softmax, causal", "linear in chunks, causal")
+    }
+    assert slopes["softmax, causal"] > 1.6 > 1.3 > slopes["linear in chunks, causal"]
+
+
+def made_up(**losses):
+    """A report where all kinds have loss 1 in both tasks, but for ``losses``."""
+    memory = {n: {256: 1, 512: 2, 1024: 4, 2048: 8} for n in experiment.FORMS}
+    memory["softmax, causal"] = {256: 1, 512: 4, 1024: 16, 2048: 64}
+    return Report(
+        {task: {kind: [losses.get(kind, 1.0)] * 2 for kind in KINDS} for task in TASKS},
+        memory,
+    )
+
+
+def verdict(report, start):
+    (found,) = [c for c in experiment.claims(report) if c.text.startswith(start)]
+    return found.verdict
+
+
+def test_verdicts_follow_the_numbers():
+    report = made_up(uniform=1.3, elu1=1.1, cosine=1.2, exp=1.02)
+    assert verdict(report, "the memory of linear") == "confirmed"
+    assert verdict(report, "by cumulative sums") == "refuted"
+    assert verdict(report, "causal linear attention with exp") == "confirmed"
+    assert verdict(report, "causal linear attention with elu1") == "qualified"
+    assert verdict(report, "exp is the best") == "confirmed"
+    assert verdict(report, "the cosine kernel") == "confirmed"
+    assert verdict(report, "linear attention loses much more") == "refuted"
+    report.losses[TASKS[1]]["exp"] = report.losses[TASKS[1]]["elu1"] = [1.3, 1.3]
+    assert verdict(report, "linear attention loses much more") == "confirmed"
+    better = made_up(uniform=1.3, cosine=1.01, exp=1.02)
+    assert verdict(better, "exp is the best") == "refuted"
+    assert verdict(better, "the cosine kernel") == "refuted"
+    assert len(experiment.tables(report)[0].rows) == 2 * len(KINDS)

@@ -169,8 +169,8 @@ def decoding(dual: bool) -> Prepared:
             step = attention.rerope_decode_step
         else:
             room = ((0, 0), (0, 1), (0, 0))
-            rows = (jnp.pad(x, room) for x in (keys, values))
-            cache = attention.RawKeyCache(*rows, jnp.int32(DECODED - 1))
+            k, v = (jnp.pad(x, room) for x in (keys, values))
+            cache = attention.RawKeyCache(k, v, jnp.int32(DECODED - 1))
             step = attention.raw_decode_step
 
         def run(cache: Any, *token: Any) -> tuple[Any, jax.Array]:

@@ -105,6 +105,7 @@ ROWS = (
         tests=(
             "tests/attention/test_taylor.py",
             "tests/attention/test_taylor_features.py",
+            "tests/attention/test_taylor_linear.py",
             "tests/losses/test_taylor.py",
             "tests/numerics/test_exp_taylor.py",
             "tests/numerics/test_taylor_softmax.py",

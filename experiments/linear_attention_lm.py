@@ -42,9 +42,7 @@ class Config(LanguageConfig):
     heads: int = setting(2, "heads, a divisor of --width", minimum=1, maximum=256)
     layers: int = setting(2, "layers", minimum=1, maximum=256)
     num_steps: int = setting(600, "steps of a training", minimum=1)
-    masked_steps: int = setting(
-        1200, "steps of a training with hidden bytes", minimum=1
-    )
+    masked_steps: int = setting(900, "steps of a training with hidden bytes", minimum=1)
     longest: int = setting(
         4096, "longest text of the table of memory", minimum=512, maximum=2**20
     )

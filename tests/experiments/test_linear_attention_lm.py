@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import linear_attention_lm as experiment
+from experiments._language import attentions
 from experiments._language.attentions import KINDS, attend
 from experiments.linear_attention_lm import TASKS, Report
 
@@ -24,6 +25,18 @@ def test_every_kind_mixes_values_by_weights_that_sum_to_one(kind, causal):
     assert (moved[12:] > 1e-6).all()
     if causal:
         assert (moved[:12] < 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("causal", [True, False])
+def test_short_texts_take_the_same_attention_as_long_ones(kind, causal, monkeypatch):
+    rng = np.random.default_rng(1)
+    q, k, v = (jnp.asarray(a, jnp.float32) for a in rng.normal(size=(3, 1, 2, 30, 4)))
+    short = attend(kind, causal=causal)(q, k, v, 0)
+    monkeypatch.setattr(attentions, "SHORT", 1)
+    np.testing.assert_allclose(
+        attend(kind, causal=causal)(q, k, v, 0), short, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("power", [1, 2])

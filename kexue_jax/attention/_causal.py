@@ -98,7 +98,7 @@ def _value(
     out = scores @ v + a @ s
     if not options.normalize:
         return out, None
-    den = scores.sum(-1) + (a @ z[..., None])[..., 0] + eps
+    den = _row_sums(scores) + (a @ z[..., None])[..., 0] + eps
     return safe_divide(out, den[..., None]), den
 
 
@@ -113,7 +113,7 @@ def _gradient(
     w_row = w[..., None, :]
     if kept.den is not None:
         g_num = safe_divide(g, kept.den[..., None])
-        g_den = -(g_num * kept.out).sum(-1)
+        g_den = -_row_sums(g_num * kept.out)
     else:
         g_num, g_den = g, None
     scores, d_scores = jnp.tril(a @ b.mT), g_num @ v.mT
@@ -131,23 +131,31 @@ def _gradient(
     return da, db, dv, dr, dw, deps
 
 
+def _row_sums(x: jax.Array) -> jax.Array:
+    """``x.sum(-1)`` as a product: XLA on a CPU would fuse a sum with what makes x, and
+    compute that twice and slowly (measured)."""
+    return x @ jnp.ones(x.shape[-1], x.dtype)
+
+
 def _loop(options: Options, keep: bool, *inputs: Any) -> tuple[Causal, Kept | None]:
-    """One loop over the chunks of all rows; the states of all rows are its carry."""
-    a, b, v, s, z, decay, eps = inputs
+    """One loop over the chunks of all rows; a row's first chunk takes its own state."""
+    a, b, v, starts, sums, decay, eps = inputs
     rows, n = a.shape[:2]
 
     def body(carry: Any, chunk: Any) -> Any:
-        states, sums = carry
-        row, a, b, v, factor = chunk
-        s, z = _enter(states[row], sums[row], factor)
+        state, ends = carry
+        row, begins, _, a, b, v, factor = chunk
+        state = _either(begins, (starts[row], sums[row]), state)
+        s, z = _enter(*state, factor)
         out, den = _value(options, a, b, v, s, z, eps)
-        states = lax.dynamic_update_index_in_dim(states, s + b.T @ v, row, 0)
-        sums = lax.dynamic_update_index_in_dim(sums, z + b.sum(0), row, 0)
-        return (states, sums), (out, (s, z, den) if keep else None)
+        state = s + b.T @ v, z + b.sum(0)
+        # XLA drops the writing of the states where nobody asks for them.
+        return (state, _write(ends, state, row)), (out, (s, z, den) if keep else None)
 
     chunks = _flat(options, rows, n, a, b, v, decay)
-    (s, z), (out, kept) = lax.scan(body, (s, z), chunks)
-    result = (out.reshape(rows, n, -1), s, z)
+    start = (starts[0], sums[0]), (starts, sums)
+    (_, ends), (out, kept) = lax.scan(body, start, chunks)
+    result = (out.reshape(rows, n, -1), *ends)
     if kept is None:
         return result, None
     states, sums, den = jax.tree.map(lambda x: x.reshape(rows, -1, *x.shape[1:]), kept)
@@ -157,28 +165,26 @@ def _loop(options: Options, keep: bool, *inputs: Any) -> tuple[Causal, Kept | No
 def _loop_gradient(
     options: Options, _: bool, saved: Any, cotangents: Causal
 ) -> tuple[Any, ...]:
-    """The same loop backwards; the gradients of all rows' states are its carry."""
+    """The same loop backwards; a row's last chunk takes the gradient of its end."""
     a, b, v, decay, kept = saved
     g, ds, dz = cotangents
     rows, n = a.shape[:2]
 
     def body(carry: Any, chunk: Any) -> Any:
-        states, sums, deps = carry
-        (row, a, b, v, factor), kept, g = chunk
-        r, w = states[row], sums[row]
+        state, begins, deps = carry
+        (row, _, ends, a, b, v, factor), kept, g = chunk
+        r, w = _either(ends, (ds[row], dz[row]), state)
         *d, dr, dw, de = _gradient(a, b, v, kept, g, r, w)
-        r, w = _enter(r + dr, w + dw, factor)
-        states = lax.dynamic_update_index_in_dim(states, r, row, 0)
-        sums = lax.dynamic_update_index_in_dim(sums, w, row, 0)
-        return (states, sums, deps + de), d
+        state = _enter(r + dr, w + dw, factor)
+        return (state, _write(begins, state, row), deps + de), d
 
     chunks = _flat(options, rows, n, a, b, v, decay)
     kept = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), kept)
     g = g.reshape(-1, options.chunk, g.shape[-1])
-    start = (ds, dz, jnp.zeros((), a.dtype))
-    (ds, dz, deps), parts = lax.scan(body, start, (chunks, kept, g), reverse=True)
+    start = (ds[0], dz[0]), (ds, dz), jnp.zeros((), a.dtype)
+    (_, begin, deps), parts = lax.scan(body, start, (chunks, kept, g), reverse=True)
     da, db, dv = (part.reshape(rows, n, -1) for part in parts)
-    return da, db, dv, ds, dz, deps
+    return da, db, dv, *begin, deps
 
 
 def _enter(s: Any, z: Any, factor: Any) -> tuple[jax.Array, jax.Array]:
@@ -187,13 +193,24 @@ def _enter(s: Any, z: Any, factor: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def _flat(options: Options, rows: int, n: int, *arrays: Any) -> tuple[Any, ...]:
-    """The number of the row, and the arrays' chunks, with all chunks leading."""
+    """Each chunk's row, whether it begins and ends it, its part of the arrays."""
     count = n // options.chunk
     *features, decay = arrays
     row = jnp.repeat(jnp.arange(rows, dtype=jnp.int32), count)
+    place = jnp.tile(jnp.arange(count, dtype=jnp.int32), rows)
     chunks = [x.reshape(rows * count, options.chunk, x.shape[-1]) for x in features]
     decay = None if decay is None else decay.reshape(rows * count, -1)
-    return (row, *chunks, decay)
+    return (row, place == 0, place == count - 1, *chunks, decay)
+
+
+def _either(first: Any, one: Any, other: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(first, a, b), one, other)
+
+
+def _write(arrays: Any, parts: Any, row: Any) -> Any:
+    """The arrays [rows, ...] with ``parts`` in the place of one row."""
+    write = lax.dynamic_update_index_in_dim
+    return jax.tree.map(lambda x, part: write(x, part, row, 0), arrays, parts)
 
 
 def _together(options: Options, keep: bool, *inputs: Any) -> tuple[Causal, Any]:

@@ -10,7 +10,7 @@ from kexue_jax.attention._arguments import (
     check_qkv,
     check_scale,
 )
-from kexue_jax.attention.dense import masked_part
+from kexue_jax.attention.dense import masked_part, scaled_scores
 from kexue_jax.attention.downsampling import mean_pool, strided_conv
 
 
@@ -67,8 +67,8 @@ def linformer_attention(
         jnp.matmul(_spread(e, lead), keys),
         jnp.matmul(_spread(f, lead), values),
     )
-    scores = jnp.einsum("...nd,...rd->...nr", q, keys) * jnp.asarray(factor, dtype)
-    return jnp.matmul(jax.nn.softmax(scores, -1), values).astype(v.dtype)
+    weights = jax.nn.softmax(scaled_scores(q, keys, factor), -1)
+    return jnp.matmul(weights, values).astype(v.dtype)
 
 
 def pooled_attention(
@@ -212,11 +212,10 @@ def _attend(
     scale: float | jax.Array,
 ) -> jax.Array:
     """Softmax attention to a few keys."""
-    dtype = numerics.accumulation_dtype(q)
-    scores = jnp.einsum("...nd,...md->...nm", jnp.asarray(q, dtype), k.astype(dtype))
+    scores = scaled_scores(q, k, scale)
     keep = jnp.ones((), bool) if mask is None else mask[..., None, :]
     keep = jnp.broadcast_to(keep, scores.shape)
-    return masked_part(scores * jnp.asarray(scale, dtype), keep, v).out
+    return masked_part(scores, keep, v).out
 
 
 def _spread(e: jax.Array, lead: tuple[int, ...]) -> jax.Array:

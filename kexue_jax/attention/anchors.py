@@ -9,6 +9,7 @@ import numpy as np
 from kexue_jax._base import checks, numerics
 from kexue_jax._base.masks import safe_divide
 from kexue_jax.attention._arguments import broadcast, check_mask, check_scale
+from kexue_jax.attention.dense import scaled_scores
 
 
 class EMAttention(NamedTuple):
@@ -87,8 +88,7 @@ def asymmetric_attention(
     factor = check_scale(name, scale, q.shape[-1])
     dtype = numerics.accumulation_dtype(q)
     keys, values = (_pyramid(jnp.asarray(x, dtype), sizes) for x in (k, v))
-    scores = jnp.einsum("...nd,...ad->...na", jnp.asarray(q, dtype), keys)
-    weights = jax.nn.softmax(scores * jnp.asarray(factor, dtype), -1)
+    weights = jax.nn.softmax(scaled_scores(q, keys, factor), -1)
     return jnp.matmul(weights, values).astype(v.dtype)
 
 
@@ -146,8 +146,7 @@ def em_attention(
     kept = broadcast(full, x.shape[:-1])[..., None]
     z = jnp.zeros((*x.shape[:-1], mu.shape[-2]), dtype)
     for _ in range(steps):
-        scores = jnp.einsum("...nd,...rd->...nr", wide, mu) / temperature
-        z = jax.nn.softmax(scores, -1)
+        z = jax.nn.softmax(scaled_scores(wide, mu, 1 / temperature), -1)
         counted = jnp.where(kept, z, 0)
         total = counted.sum(-2)[..., None]
         mu = jnp.einsum("...nr,...nd->...rd", counted, wide)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kexue_jax._base import checks, numerics
+from kexue_jax._base import checks
 from kexue_jax.attention._arguments import (
     broadcast,
     check_mask,
@@ -11,7 +11,7 @@ from kexue_jax.attention._arguments import (
     check_scale,
 )
 from kexue_jax.attention.blockwise import blockwise_attention
-from kexue_jax.attention.dense import masked_part
+from kexue_jax.attention.dense import masked_part, scaled_scores
 
 
 def bigbird_attention(
@@ -71,14 +71,12 @@ def bigbird_attention(
     index, valid = chosen_blocks(key, blocks, n_window, n_global, n_random)
     full = jnp.ones((), bool) if key_mask is None else key_mask
     mask = broadcast(full, (*lead, n))
-    dtype = numerics.accumulation_dtype(q)
     cut = lambda x, axis: _cut(jnp.asarray(x), block_size, axis)  # noqa: E731
-    queries, masks = cut(q, -2).astype(dtype), cut(mask, -1)
+    queries, masks = cut(q, -2), cut(mask, -1)
     keys, values = (_gathered(cut(x, -2), index, -3) for x in (k, v))
     keep = _gathered(masks, index, -2)
     keep &= jnp.repeat(valid, block_size, -1).reshape((1,) * len(lead) + (blocks, -1))
-    scores = jnp.einsum("...id,...jd->...ij", queries, keys.astype(dtype))
-    scores *= jnp.asarray(factor, dtype)
+    scores = scaled_scores(queries, keys, factor)
     keep = jnp.broadcast_to(keep[..., None, :], scores.shape)
     out = masked_part(scores, keep, values).out
     out = out.reshape(*lead, blocks * block_size, v.shape[-1])[..., :n, :]

@@ -60,25 +60,34 @@ def dense_attention(
         [0.  0.5 1.  1.5]
     """
     name = "dense_attention"
-    letters = check_qkv(name, q, k, v)
+    check_qkv(name, q, k, v)
     shape = (*q.shape[:-1], k.shape[-2])
     check_mask(name, "mask", mask, shape)
-    scale = check_scale(name, scale, int(q.shape[-1]))
+    factor = check_scale(name, scale, q.shape[-1])
     band = check_band(name, band, causal)
     checks.flag(name, "return_lse", return_lse)
-    keep = kept_pairs(int(letters["n"]), int(letters["m"]), band)  # type: ignore[arg-type]
+    keep = kept_pairs(shape[-2], shape[-1], band)
     keep = jnp.broadcast_to(keep, shape)
     if mask is not None:
         keep &= jnp.broadcast_to(mask, shape)
-    dtype = numerics.accumulation_dtype(q)
-    scores = jnp.einsum("...nd,...md->...nm", q.astype(dtype), k.astype(dtype))
-    part = masked_part(scores * jnp.asarray(scale, dtype), keep, v)
+    part = masked_part(scaled_scores(q, k, factor), keep, v)
     return part if return_lse else part.out
 
 
 def kept_pairs(n: int, m: int, band: tuple[int | None, int | None]) -> jax.Array:
     """Which of the pairs (query, key) [n, m] lie in the band."""
     return in_band(jnp.arange(n)[:, None] - jnp.arange(m)[None, :], band)
+
+
+def scaled_scores(q: jax.Array, k: jax.Array, scale: Any) -> jax.Array:
+    """scale q_i . k_j [..., n, m], accumulated.
+
+    The scale goes into q: a compiler that fuses a later factor with the subtraction of
+    the row's maximum rounds it otherwise there, and exp overflows at huge scores.
+    """
+    dtype = numerics.accumulation_dtype(q)
+    scaled = jnp.asarray(q, dtype) * jnp.asarray(scale, dtype)
+    return jnp.einsum("...nd,...md->...nm", scaled, jnp.asarray(k, dtype))
 
 
 def masked_part(scores: jax.Array, keep: jax.Array, v: jax.Array) -> AttentionPart:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kexue_jax._base import checks, numerics
+from kexue_jax._base import checks
 from kexue_jax.attention._arguments import (
     broadcast,
     check_mask,
@@ -14,7 +14,12 @@ from kexue_jax.attention._arguments import (
     in_band,
 )
 from kexue_jax.attention.blockwise import blockwise_attention
-from kexue_jax.attention.dense import AttentionPart, kept_pairs, masked_part
+from kexue_jax.attention.dense import (
+    AttentionPart,
+    kept_pairs,
+    masked_part,
+    scaled_scores,
+)
 from kexue_jax.attention.merging import merge_attention
 
 KINDS = ("atrous", "local", "sparse")
@@ -223,9 +228,7 @@ def explicit_sparse_attention(
     keep = jnp.broadcast_to(keep, shape)
     if mask is not None:
         keep &= jnp.broadcast_to(mask, shape)
-    dtype = numerics.accumulation_dtype(q)
-    scores = jnp.einsum("...nd,...md->...nm", q.astype(dtype), k.astype(dtype))
-    scores *= jnp.asarray(factor, dtype)
+    scores = scaled_scores(q, k, factor)
     ranked = jax.lax.stop_gradient(jnp.where(keep, scores, -jnp.inf))
     least = jax.lax.top_k(ranked, min(k_top, k.shape[-2]))[0][..., -1:]
     return masked_part(scores, keep & (ranked >= least), v).out

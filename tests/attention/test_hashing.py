@@ -45,8 +45,7 @@ def union(qk, n_buckets, n_rounds, chunk_size, causal):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("n_rounds", [1, 3])
-@pytest.mark.parametrize("n", [1, 2, 63, 100])
+@pytest.mark.parametrize(("n", "n_rounds"), [(1, 1), (2, 3), (63, 1), (100, 3)])
 def test_equals_dense_attention_over_the_union_of_pairs(n, n_rounds, causal) -> None:
     """Value and gradient; pairs found in several rounds count once."""
     qk, v = inputs(n)

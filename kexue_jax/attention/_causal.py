@@ -146,7 +146,7 @@ def _loop(options: Options, keep: bool, *inputs: Any) -> tuple[Causal, Kept | No
         state, ends = carry
         row, begins, _, a, b, v, factor = chunk
         state = _either(begins, (starts[row], sums[row]), state)
-        s, z = _enter(*state, factor)
+        s, z = _enter(state[0], state[1], factor)
         out, den = _value(options, a, b, v, s, z, eps)
         state = s + b.T @ v, z + b.sum(0)
         # XLA drops the writing of the states where nobody asks for them.
@@ -182,9 +182,9 @@ def _loop_gradient(
     kept = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), kept)
     g = g.reshape(-1, options.chunk, g.shape[-1])
     start = (ds[0], dz[0]), (ds, dz), jnp.zeros((), a.dtype)
-    (_, begin, deps), parts = lax.scan(body, start, (chunks, kept, g), reverse=True)
+    last, parts = lax.scan(body, start, (chunks, kept, g), reverse=True)
     da, db, dv = (part.reshape(rows, n, -1) for part in parts)
-    return da, db, dv, *begin, deps
+    return da, db, dv, *last[1], last[2]
 
 
 def _enter(s: Any, z: Any, factor: Any) -> tuple[jax.Array, jax.Array]:

@@ -130,7 +130,7 @@ def cosine_features(x: jax.Array) -> jax.Array:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.attention import cosine_features
         >>> print(cosine_features(jnp.array([3.0, 4.0])))
-        [1.        0.6       0.8000001]
+        [1.  0.6 0.8]
     """
     wide = _wide("cosine_features", x)
     norm = lax.rsqrt(jnp.square(wide).sum(-1, keepdims=True) + _TINY)

@@ -70,7 +70,7 @@ def rerope_attention(
         >>> q, v, freqs = jnp.ones((4, 2)), jnp.arange(4.0)[:, None], jnp.ones(1)
         >>> out = rerope_attention(q, q, v, freqs=freqs, window=2)
         >>> print(out[:, 0].round(3))
-        [0.    0.66  1.309 1.871]
+        [0.        0.657     1.5220001 2.332    ]
     """
     name = "rerope_attention"
     scale = check_rotary(name, q, k, v, freqs, causal, interleaved, scale)
@@ -117,7 +117,7 @@ def dense_rerope_attention(
         >>> q, v, freqs = jnp.ones((4, 2)), jnp.arange(4.0)[:, None], jnp.ones(1)
         >>> out = dense_rerope_attention(q, q, v, freqs=freqs, window=jnp.array(2))
         >>> print(out[:, 0].round(3))
-        [0.    0.66  1.309 1.871]
+        [0.        0.657     1.5220001 2.332    ]
     """
     name = "dense_rerope_attention"
     n = check_length(name, q)

@@ -142,7 +142,7 @@ def rerope_decode_step(
         >>> cache = rerope_cache(x, x, size=8, **options)
         >>> step = rerope_decode_step(cache, x[0], x[0], 5 * x[0], **options)
         >>> print(step.out.round(3), int(step.cache.length))
-        [2.879 2.879] 4
+        [3.232 3.232] 4
     """
     name = "rerope_decode_step"
     _check_cache(name, cache, RopeCache)

@@ -37,7 +37,7 @@ def self_extend_attention(
         >>> q, v, freqs = jnp.ones((4, 2)), jnp.arange(4.0)[:, None], jnp.ones(1)
         >>> out = self_extend_attention(q, q, v, freqs=freqs, window=2, group=2)
         >>> print(out[:, 0].round(3))
-        [0.    0.66  1.309 1.871]
+        [0.        0.657     1.5220001 2.332    ]
     """
     name = "self_extend_attention"
     scale = check_rotary(name, q, k, v, freqs, causal, interleaved, scale)

@@ -164,7 +164,7 @@ def sparse_attention(
         >>> from kexue_jax.attention import sparse_attention
         >>> q, v = jnp.zeros((7, 2)), jnp.arange(7.0).reshape(7, 1)
         >>> print(sparse_attention(q, q, v, reach=2, causal=True)[:, 0].round(2))
-        [0.   0.5  1.   2.   2.25 3.25 3.4 ]
+        [0.        0.5       1.        2.        2.25      3.25      3.3999999]
     """
     name = "sparse_attention"
     _check(name, q, k, v, causal, key_mask)

@@ -28,7 +28,7 @@ def log_n_scale(
         >>> import jax.numpy as jnp
         >>> from kexue_jax.positions import log_n_scale
         >>> log_n_scale(jnp.array([0, 511, 4095]), 512).round(3).tolist()
-        [1.0, 1.0, 1.3329999446868896]
+        [1.0, 1.0, 1.3330000638961792]
     """
     name = "log_n_scale"
     check_numbers(name, "positions", positions)
@@ -58,7 +58,7 @@ def log_n_mask_scale(
         >>> import jax.numpy as jnp
         >>> from kexue_jax.positions import log_n_mask_scale
         >>> float(log_n_mask_scale(jnp.ones(4096, bool), 512).round(3))
-        1.3329999446868896
+        1.3330000638961792
     """
     name = "log_n_mask_scale"
     checks.array(name, "mask", mask, "boolean")

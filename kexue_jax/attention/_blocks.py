@@ -138,16 +138,6 @@ class Walk(NamedTuple):
         return carry
 
 
-def zero_like(*arrays: jax.Array | None) -> jax.Array:
-    """A scalar 0 of the first one's dtype, to begin the carry of a loop over them.
-
-    Under ``jax.shard_map`` it varies over the mesh as the arrays do, as a carry must.
-    """
-    dtype = next(x.dtype for x in arrays if x is not None)
-    zeros = [jnp.zeros_like(x, dtype, shape=()) for x in arrays if x is not None]
-    return sum(zeros[1:], zeros[0])
-
-
 def put(whole: jax.Array, block: jax.Array, start: jax.Array, axis: int) -> jax.Array:
     """``whole`` with ``block`` from ``start`` on along an axis counted from the end."""
     return lax.dynamic_update_slice_in_dim(whole, block, start, whole.ndim + axis)

@@ -121,7 +121,7 @@ def _gradient(
     if g_den is None:
         d_scores = jnp.tril(d_scores)
         da = d_scores @ b + g_num @ kept.s.mT
-        dw, deps = jnp.zeros_like(w), jnp.zeros((), w.dtype)
+        dw, deps = jnp.zeros_like(w), jnp.zeros_like(w, shape=())
     else:
         d_scores = jnp.tril(d_scores + g_den[..., None])
         da = d_scores @ b + g_num @ kept.s.mT + g_den[..., None] * kept.z[..., None, :]
@@ -181,7 +181,7 @@ def _loop_gradient(
     chunks = _flat(options, rows, n, a, b, v, decay)
     kept = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), kept)
     g = g.reshape(-1, options.chunk, g.shape[-1])
-    start = (ds[0], dz[0]), (ds, dz), jnp.zeros((), a.dtype)
+    start = (ds[0], dz[0]), (ds, dz), jnp.zeros_like(a, shape=())
     last, parts = lax.scan(body, start, (chunks, kept, g), reverse=True)
     da, db, dv = (part.reshape(rows, n, -1) for part in parts)
     return da, db, dv, *last[1], last[2]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax._base import checks, numerics
+from kexue_jax._base.varying import varying_alike
 from kexue_jax.attention._causal import Options, causal_product
 
 
@@ -136,15 +137,8 @@ def causal_rows(
     a, b, v = (pad_rows(x, length).reshape(rows, length, -1) for x in (a, b, v))
     if decay is not None:
         decay = decay.reshape(rows, -1, a.shape[-1])
-    out, s_end, z_end = causal_product(
-        Options(chunk, normalize),
-        a,
-        b,
-        v,
-        s.reshape(rows, *s.shape[-2:]),
-        z.reshape(rows, -1),
-        decay,
-        jnp.asarray(eps, a.dtype),
-    )
+    start = s.reshape(rows, *s.shape[-2:]), z.reshape(rows, -1)
+    inputs = varying_alike(a, b, v, *start, decay, jnp.asarray(eps, a.dtype))
+    out, s_end, z_end = causal_product(Options(chunk, normalize), *inputs)
     out = out[:, :n].reshape(*lead, n, -1)
     return out, s_end.reshape(s.shape), z_end.reshape(z.shape)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from kexue_jax._base import checks, numerics
+from kexue_jax._base.varying import zero_like
 from kexue_jax.attention._arguments import (
     Band,
     broadcast,
@@ -29,7 +30,6 @@ from kexue_jax.attention._blocks import (
     accelerator_rows,
     plan,
     put,
-    zero_like,
 )
 from kexue_jax.attention.dense import AttentionPart
 

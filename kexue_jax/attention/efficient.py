@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from kexue_jax._base.masks import safe_divide
+from kexue_jax._base.varying import varying_alike
 from kexue_jax.attention._features import (
     AttentionStep,
     causal_rows,
@@ -156,6 +157,7 @@ def _causal(
     def exact(state: LogLinearState, mixture: jax.Array, keys: Keys) -> Any:
         return token_by_token(state, mixture, keys, _mix, chunk_size)
 
+    state, mixture, keys = varying_alike(state, mixture, keys)
     safe = by_chunks(state, keys, chunk_size).safe
     return lax.cond(safe, fast, exact, state, mixture, keys)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from kexue_jax._base.masks import safe_divide
+from kexue_jax._base.varying import varying_alike
 from kexue_jax.attention._features import check_features, keep_keys, spread, wide
 from kexue_jax.attention.linear import (
     LinearAttentionState,
@@ -55,7 +56,7 @@ def recurrent_linear_attention(
         return linear_attention_step(state, *token, eps=eps, normalize=normalize)
 
     tokens = tuple(jnp.moveaxis(x, -2, 0) for x in (q, k, values))
-    _, out = lax.scan(body, start, tokens)
+    _, out = lax.scan(body, *varying_alike(start, tokens))
     return jnp.moveaxis(out, 0, -2).astype(v.dtype)
 
 

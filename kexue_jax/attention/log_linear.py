@@ -8,6 +8,7 @@ from jax import lax
 
 from kexue_jax._base import checks
 from kexue_jax._base.masks import safe_divide
+from kexue_jax._base.varying import varying_alike
 from kexue_jax.attention._features import (
     AttentionStep,
     causal_rows,
@@ -155,6 +156,8 @@ def log_linear(
     eps: Any = 0.0,
 ) -> tuple[LogLinearState, jax.Array]:
     """The state after the keys, and the results of queries f_q exp(u_q)."""
+    arrays = varying_alike(state, u_q, f_q, keys, prefix, jnp.asarray(eps, u_q.dtype))
+    state, u_q, f_q, keys, prefix, eps = arrays
     if not causal:
         state = absorb(state, keys)
         return state, _read_all(state, u_q, f_q, eps)

@@ -1,9 +1,12 @@
 """Every experiment's step is the same on one device and on eight, however divided."""
 
+import functools
 import json
 
+import jax
 import pytest
 
+from tests.distributed import attentions
 from tests.distributed.cases import CASES
 from tests.distributed.meshes import MESHES
 from tests.distributed.programs import output
@@ -45,3 +48,20 @@ def test_divided_parameters_are_gathered_and_activations_stay() -> None:
     assert sent["all-gather"] < 1.02
     # Twice a ring for the gradient's sum, and again for a table that is used twice.
     assert 2 <= sent["all-reduce"] < 2.5
+
+
+@pytest.mark.slow
+def test_attention_divided_over_batch_and_heads_is_the_same() -> None:
+    apart = json.loads(output("tests.distributed.attentions"))
+    assert apart.keys() == attentions.FORMS.keys()
+    assert max(apart.values()) < 1e-12, apart
+
+
+@pytest.mark.parametrize("name", attentions.FORMS)
+def test_attention_may_be_divided_by_shard_map(name) -> None:
+    """What varies over a mesh is known while tracing, so that one device is enough."""
+    run = functools.partial(attentions.value_and_gradients, attentions.FORMS[name])
+    options = {"in_specs": attentions.DIVIDED, "out_specs": attentions.DIVIDED}
+    divided = jax.shard_map(run, mesh=attentions.mesh(1, 1), **options)
+    arrays = [jax.ShapeDtypeStruct(attentions.SHAPE, float)] * 3
+    assert [x.shape for x in jax.eval_shape(divided, *arrays)] == [arrays[0].shape] * 4

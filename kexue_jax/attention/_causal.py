@@ -6,9 +6,10 @@ For features a_i, b_j and values v_j, with a state s, z of the keys before the f
 
 Inside a chunk the sums are a masked matrix product; between chunks they are a state of
 one matrix. On a CPU one loop runs over all chunks of all rows, so that a chunk's
-numbers stay in the cache; elsewhere all chunks are computed at once. The gradient is
-again causal products, some of them reversed in time, and needs nothing from the forward
-pass but the state before each chunk.
+numbers stay in the cache; elsewhere, and where a row is one chunk, all chunks are
+computed at once (a loop over rows that jit divides over CPU devices would gather them
+first). The gradient is again causal products, some of them reversed in time, and needs
+nothing from the forward pass but the state before each chunk.
 
 ``decay [rows, chunks, m]`` multiplies the state as it enters a chunk, for features that
 are kept relative to a running maximum. It is a constant to the gradient.
@@ -81,6 +82,8 @@ causal_product.defvjp(_keep, _pull)
 
 def _by_platform(loop: Any, together: Any) -> Any:
     def chosen(options: Options, keep: bool, *inputs: Any) -> Any:
+        if _chunks(options, *inputs) == 1:
+            return together(options, keep, *inputs)
         return lax.platform_dependent(
             *inputs,
             cpu=functools.partial(loop, options, keep),
@@ -88,6 +91,12 @@ def _by_platform(loop: Any, together: Any) -> Any:
         )
 
     return chosen
+
+
+def _chunks(options: Options, first: Any, *_: Any) -> int:
+    """How many chunks a row has; ``first`` is a, or the tuple that begins with it."""
+    a = first if hasattr(first, "shape") else first[0]
+    return a.shape[1] // options.chunk
 
 
 def _value(

@@ -65,8 +65,9 @@ def linear_attention(
     a query that meets no key gives 0. The causal form has reverse mode only.
     Cost: 4 n m d flops; causal 4 n m d + 2 n chunk (m + d), three times that for the
     gradient; memory O(n (m + d)), and causal gradients n m d / chunk for the states.
-    On a CPU the causal form is one loop over all chunks of all rows: divide rows over
-    several CPU devices by shard_map.
+    On a CPU the causal form is one loop over all chunks of all rows, unless a row is
+    one chunk: divide rows over several CPU devices by shard_map, since jit alone would
+    gather them on each.
     Raises: TypeError or ValueError for shapes that do not fit, dtypes that differ,
     masks that are not boolean, a prefix without ``causal``.
     Example:

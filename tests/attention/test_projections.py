@@ -146,3 +146,14 @@ def test_redraws_follow_the_step_alone() -> None:
     np.testing.assert_allclose(
         same, redrawn_projection(KEY, 10, every=10, m=6, d=4), rtol=1e-6
     )
+
+
+def test_no_program_waits_for_the_threads_of_lapack() -> None:
+    """Two of its batched factorizations at a time can wait for each other forever."""
+
+    def both(key, step):
+        draw = functools.partial(redrawn_projection, every=10, m=8, d=4, heads=2)
+        return [draw(jax.random.fold_in(key, layer), step) for layer in range(2)]
+
+    compiled = jax.jit(both).lower(jax.random.key(0), jnp.int32(3)).compile()
+    assert "lapack" not in compiled.as_text()

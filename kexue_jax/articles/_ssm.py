@@ -16,6 +16,16 @@ ROWS = (
         "重温SSM（一）：线性系统和HiPPO矩阵",
         "2024-05-24",
         "ssm_hippo",
+        names=(
+            "ssm.Discretized",
+            "ssm.HippoMatrices",
+            "ssm.discretize",
+            "ssm.hippo_matrices",
+        ),
+        tests=(
+            "tests/ssm/test_discretization.py",
+            "tests/ssm/test_hippo.py",
+        ),
     ),
     Article(
         10137,
@@ -23,6 +33,8 @@ ROWS = (
         "重温SSM（二）：HiPPO的一些遗留问题",
         "2024-06-05",
         "ssm_hippo",
+        names=("ssm.hippo_matrices",),
+        tests=("tests/ssm/test_hippo.py",),
     ),
     Article(
         10162,
@@ -30,6 +42,8 @@ ROWS = (
         "重温SSM（三）：HiPPO的高效计算（S4）",
         "2024-06-20",
         "ssm_hippo",
+        names=("ssm.discretize_diagonal",),
+        tests=("tests/ssm/test_discretization.py",),
     ),
     Article(
         10180,

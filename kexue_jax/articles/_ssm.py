@@ -51,5 +51,20 @@ ROWS = (
         "重温SSM（四）：有理生成函数的新视角",
         "2024-06-27",
         "ssm_hippo",
+        names=(
+            "ssm.RtfCoefficients",
+            "ssm.RtfCompanion",
+            "ssm.RtfOutput",
+            "ssm.rtf_from_matrices",
+            "ssm.rtf_from_reflection",
+            "ssm.rtf_kernel",
+            "ssm.rtf_reflection",
+            "ssm.rtf_scan",
+            "ssm.rtf_step",
+            "ssm.rtf_to_companion",
+        ),
+        tests=(
+            "tests/ssm/test_rational.py",
+        ),
     ),
 )

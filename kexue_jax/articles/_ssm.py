@@ -19,10 +19,17 @@ ROWS = (
         names=(
             "ssm.Discretized",
             "ssm.HippoMatrices",
+            "ssm.basis_coordinate",
+            "ssm.basis_eval",
+            "ssm.change_basis",
+            "ssm.chebyshev_from_legendre",
             "ssm.discretize",
+            "ssm.hippo_from_basis",
             "ssm.hippo_matrices",
+            "ssm.reconstruct",
         ),
         tests=(
+            "tests/ssm/test_basis.py",
             "tests/ssm/test_discretization.py",
             "tests/ssm/test_hippo.py",
         ),
@@ -33,8 +40,16 @@ ROWS = (
         "重温SSM（二）：HiPPO的一些遗留问题",
         "2024-06-05",
         "ssm_hippo",
-        names=("ssm.hippo_matrices",),
-        tests=("tests/ssm/test_hippo.py",),
+        names=(
+            "ssm.basis_coordinate",
+            "ssm.basis_eval",
+            "ssm.hippo_from_basis",
+            "ssm.hippo_matrices",
+        ),
+        tests=(
+            "tests/ssm/test_basis.py",
+            "tests/ssm/test_hippo.py",
+        ),
     ),
     Article(
         10162,
@@ -54,7 +69,7 @@ ROWS = (
         names=(
             "ssm.RtfCoefficients",
             "ssm.RtfCompanion",
-            "ssm.RtfOutput",
+            "ssm.SsmOutput",
             "ssm.rtf_from_matrices",
             "ssm.rtf_from_reflection",
             "ssm.rtf_kernel",

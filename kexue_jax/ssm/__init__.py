@@ -1,11 +1,16 @@
 """State spaces: HiPPO, S4 and the linear recurrences that grew out of them."""
 
+from kexue_jax.ssm.basis import basis_coordinate, basis_eval, reconstruct
+from kexue_jax.ssm.construction import (
+    change_basis,
+    chebyshev_from_legendre,
+    hippo_from_basis,
+)
 from kexue_jax.ssm.discretization import Discretized, discretize, discretize_diagonal
 from kexue_jax.ssm.hippo import HippoMatrices, hippo_matrices
 from kexue_jax.ssm.rational import (
     RtfCoefficients,
     RtfCompanion,
-    RtfOutput,
     rtf_from_matrices,
     rtf_kernel,
     rtf_scan,
@@ -16,8 +21,19 @@ from kexue_jax.ssm.reflection import (
     rtf_from_reflection,
     rtf_reflection,
 )
+from kexue_jax.ssm.outputs import (
+    SsmOutput,
+)
 
 __all__ = [
+    # basis
+    "basis_coordinate",
+    "basis_eval",
+    "reconstruct",
+    # construction
+    "change_basis",
+    "chebyshev_from_legendre",
+    "hippo_from_basis",
     # discretization
     "Discretized",
     "discretize",
@@ -28,7 +44,6 @@ __all__ = [
     # rational
     "RtfCoefficients",
     "RtfCompanion",
-    "RtfOutput",
     "rtf_kernel",
     "rtf_step",
     "rtf_scan",
@@ -37,4 +52,6 @@ __all__ = [
     # reflection
     "rtf_from_reflection",
     "rtf_reflection",
+    # outputs
+    "SsmOutput",
 ]

@@ -95,21 +95,29 @@ def hippo_matrices(
     scale = norm_scale(measure, n, norm, alpha)
     a, b = a * (scale / scale[:, None]) / window + 0.0, b / scale / window
     if measure in COMPLEX:
-        dtype = jnp.promote_types(dtype, jnp.complex64)
+        dtype = jnp.promote_types(jnp.dtype(dtype), jnp.complex64)
     return HippoMatrices(jnp.asarray(a, dtype), jnp.asarray(b, dtype))
 
 
-def check_measure(function: str, measure: Any, n: Any, norm: Any) -> None:
-    """Raise unless the measure is known, has a basis of size n and the norm."""
+def check_measure(
+    function: str, measure: Any, n: Any, norm: Any, argument: str = "n"
+) -> None:
+    """Raise unless the measure is known, has the norm and a basis of size n.
+
+    ``argument`` is the name of n, or of the array whose last axis it is.
+    """
     checks.choice(function, "measure", measure, MEASURES)
-    checks.count(function, "n", n)
+    if argument == "n":
+        checks.count(function, "n", n)
+    elif n < 1:
+        raise checks.fail(function, argument, "none", "of at least 1 coefficient")
     checks.choice(function, "norm", norm, NORMS)
     if norm == "lmu" and measure not in LEGENDRE:
         wanted = f"'orthonormal' or 'hippo' (the same) for the measure {measure!r}"
         raise checks.fail(function, "norm", repr(norm), wanted)
     if measure.startswith("fourier") and n % 2 == 0:
-        wanted = f"odd, n = 2 M + 1, for the measure {measure!r}"
-        raise checks.fail(function, "n", n, wanted)
+        wanted = f"of odd size, 2 M + 1, for the measure {measure!r}"
+        raise checks.fail(function, argument, n, wanted)
 
 
 def check_options(function: str, measure: str, **options: Any) -> None:

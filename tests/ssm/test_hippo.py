@@ -113,7 +113,7 @@ def test_real_fourier_is_the_complex_one_in_another_basis() -> None:
 
 def fourier_error(order: int, end: float) -> float:
     """Relative error of the coefficients of a signal after three windows."""
-    n, steps = 2 * order + 1, 4000
+    n, steps = 2 * order + 1, 2000
     a, b = oracle.fourier(n, 1.0, end)
     times = 3 * np.arange(steps) / steps
     t_next = 3 * (np.arange(steps) + 1) / steps

@@ -8,6 +8,9 @@ from kexue_jax.ssm.construction import (
 )
 from kexue_jax.ssm.discretization import Discretized, discretize, discretize_diagonal
 from kexue_jax.ssm.hippo import HippoMatrices, hippo_matrices
+from kexue_jax.ssm.outputs import (
+    SsmOutput,
+)
 from kexue_jax.ssm.rational import (
     RtfCoefficients,
     RtfCompanion,
@@ -20,9 +23,6 @@ from kexue_jax.ssm.rational import (
 from kexue_jax.ssm.reflection import (
     rtf_from_reflection,
     rtf_reflection,
-)
-from kexue_jax.ssm.outputs import (
-    SsmOutput,
 )
 
 __all__ = [

@@ -16,6 +16,7 @@ from jax import lax
 
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax.ssm.outputs import SsmOutput
 
 
 class RtfCompanion(NamedTuple):
@@ -34,13 +35,6 @@ class RtfCoefficients(NamedTuple):
 
     a: jax.Array
     b: jax.Array
-
-
-class RtfOutput(NamedTuple):
-    """What comes out, and the state [..., h, d] after it in at least float32."""
-
-    out: jax.Array
-    state: jax.Array
 
 
 def rtf_kernel(a: jax.Array, b: jax.Array, *, length: int) -> jax.Array:
@@ -73,13 +67,13 @@ def rtf_kernel(a: jax.Array, b: jax.Array, *, length: int) -> jax.Array:
     return jnp.fft.irfft(top / bottom, length).astype(a.dtype)
 
 
-def rtf_step(state: jax.Array, a: jax.Array, c: jax.Array, u: jax.Array) -> RtfOutput:
+def rtf_step(state: jax.Array, a: jax.Array, c: jax.Array, u: jax.Array) -> SsmOutput:
     """The output of one more input, and the state after it: a filter of d delays.
 
     x <- [u - a . x, x_0, ..., x_{d-2}], y = c . x, for each of h channels.
 
     Shapes: state [..., h, d], a, c [h, d], u [..., h] ->
-    RtfOutput(out [..., h], state [..., h, d]).
+    SsmOutput(state [..., h, d], out [..., h]).
     Article: kexue.fm/archives/10180.  Paper: arXiv 2405.06147.
     Differs: no. c is that of ``rtf_to_companion``, not the b of ``rtf_kernel``.
     Cost: O(h d).
@@ -88,27 +82,27 @@ def rtf_step(state: jax.Array, a: jax.Array, c: jax.Array, u: jax.Array) -> RtfO
         >>> import jax.numpy as jnp
         >>> from kexue_jax.ssm import rtf_step
         >>> a, c = jnp.array([[-0.5, 0.0]]), jnp.array([[1.0, 0.0]])
-        >>> out, state = rtf_step(jnp.ones((1, 2)), a, c, jnp.ones(1))
-        >>> print(out, state)
-        [1.5] [[1.5 1. ]]
+        >>> state, out = rtf_step(jnp.ones((1, 2)), a, c, jnp.ones(1))
+        >>> print(state, out)
+        [[1.5 1. ]] [1.5]
     """
     name = "rtf_step"
     check_step(name, a, c, u, "... h")
     check_state(name, state, (*u.shape[:-1], *a.shape))
     state, out = _advance(*_wide(state, a, c, u))
-    return RtfOutput(out.astype(u.dtype), state)
+    return SsmOutput(state, out.astype(u.dtype))
 
 
 def rtf_scan(
     a: jax.Array, c: jax.Array, u: jax.Array, *, state: jax.Array | None = None
-) -> RtfOutput:
+) -> SsmOutput:
     """The outputs of a whole sequence by the recurrence, and the state after it.
 
     ``rtf_step`` for one position after the other; from a zero state the same as the
     causal convolution with the kernel that c belongs to.
 
     Shapes: a, c [h, d], u [..., n, h], state [..., h, d] or None: zeros ->
-    RtfOutput(out [..., n, h], state [..., h, d]).
+    SsmOutput(state [..., h, d], out [..., n, h]).
     Article: kexue.fm/archives/10180.  Paper: arXiv 2405.06147.
     Differs: no.
     Cost: O(n h d) time in n steps. Training takes ``rtf_kernel``; this is for reading
@@ -133,7 +127,7 @@ def rtf_scan(
         return _advance(state, wide_a, wide_c, u)
 
     end, out = lax.scan(body, start, jnp.moveaxis(wide_u, -2, 0))
-    return RtfOutput(jnp.moveaxis(out, 0, -2).astype(u.dtype), end)
+    return SsmOutput(end, jnp.moveaxis(out, 0, -2).astype(u.dtype))
 
 
 def rtf_to_companion(

@@ -89,10 +89,10 @@ def test_convolution_scan_and_steps_agree_in_value_and_gradient() -> None:
 
     def stepped(a, b, u):
         c = rtf_to_companion(a, b, length=20).c
-        out, state = rtf_scan(a, c, u[:, :11])
+        state, out = rtf_scan(a, c, u[:, :11])
         outs = [out]
         for t in range(11, 20):
-            one, state = rtf_step(state, a, c, u[:, t])
+            state, one = rtf_step(state, a, c, u[:, t])
             outs.append(one[:, None])
         return jnp.concatenate(outs, 1)
 
@@ -111,7 +111,7 @@ def test_scan_goes_on_from_a_state() -> None:
     rng = np.random.default_rng(3)
     a, c = stable(rng, 3, d=6)
     u = jnp.asarray(rng.normal(size=(2, 20, 3)))
-    out, end = rtf_scan(a, c, u)
+    end, out = rtf_scan(a, c, u)
     first = rtf_scan(a, c, u[:, :7])
     second = rtf_scan(a, c, u[:, 7:], state=first.state)
     np.testing.assert_array_equal(jnp.concatenate([first.out, second.out], 1), out)

@@ -6,8 +6,31 @@ from kexue_jax.ssm.construction import (
     chebyshev_from_legendre,
     hippo_from_basis,
 )
+from kexue_jax.ssm.diagonal import (
+    S4dInit,
+    dss_kernel,
+    s4d_init,
+    s4d_kernel,
+    s4d_step,
+)
+from kexue_jax.ssm.diagonal_conv import (
+    s4d_conv,
+)
 from kexue_jax.ssm.discretization import Discretized, discretize, discretize_diagonal
 from kexue_jax.ssm.hippo import HippoMatrices, hippo_matrices
+from kexue_jax.ssm.legs import LegsOutput, LegsState, legs_scan, legs_step
+from kexue_jax.ssm.legs_algebra import legs_matvec, legs_solve
+from kexue_jax.ssm.legs_projection import legs_project
+from kexue_jax.ssm.lru import (
+    LruParams,
+    SlruParams,
+    lru_apply,
+    lru_init,
+    lru_step,
+    slru_apply,
+    slru_init,
+    slru_step,
+)
 from kexue_jax.ssm.outputs import (
     SsmOutput,
 )
@@ -20,9 +43,34 @@ from kexue_jax.ssm.rational import (
     rtf_step,
     rtf_to_companion,
 )
+from kexue_jax.ssm.recurrence import (
+    causal_fft_conv,
+    linear_scan,
+    linear_scan_step,
+    ssm_recurrent,
+)
 from kexue_jax.ssm.reflection import (
     rtf_from_reflection,
     rtf_reflection,
+)
+from kexue_jax.ssm.s4_nplr import (
+    Nplr,
+    nplr,
+)
+from kexue_jax.ssm.s4_recurrence import (
+    S4Step,
+    s4_step,
+    s4_step_matrices,
+)
+from kexue_jax.ssm.s4_spectrum import (
+    s4_kernel,
+    s4_truncate,
+)
+from kexue_jax.ssm.s5 import (
+    S5Params,
+    s5_apply,
+    s5_init,
+    s5_step,
 )
 
 __all__ = [
@@ -41,6 +89,14 @@ __all__ = [
     # hippo
     "HippoMatrices",
     "hippo_matrices",
+    # legs
+    "LegsOutput",
+    "LegsState",
+    "legs_matvec",
+    "legs_project",
+    "legs_scan",
+    "legs_solve",
+    "legs_step",
     # rational
     "RtfCoefficients",
     "RtfCompanion",
@@ -49,9 +105,46 @@ __all__ = [
     "rtf_scan",
     "rtf_to_companion",
     "rtf_from_matrices",
+    # recurrence
+    "causal_fft_conv",
+    "linear_scan",
+    "linear_scan_step",
+    "ssm_recurrent",
     # reflection
     "rtf_from_reflection",
     "rtf_reflection",
     # outputs
     "SsmOutput",
+    # s4_nplr
+    "Nplr",
+    "nplr",
+    # s4_spectrum
+    "s4_kernel",
+    "s4_truncate",
+    # s4_recurrence
+    "S4Step",
+    "s4_step",
+    "s4_step_matrices",
+    # diagonal
+    "S4dInit",
+    "s4d_init",
+    "s4d_kernel",
+    "s4d_step",
+    "dss_kernel",
+    # diagonal_conv
+    "s4d_conv",
+    # s5
+    "S5Params",
+    "s5_init",
+    "s5_apply",
+    "s5_step",
+    # lru
+    "LruParams",
+    "SlruParams",
+    "lru_init",
+    "lru_apply",
+    "lru_step",
+    "slru_init",
+    "slru_apply",
+    "slru_step",
 ]

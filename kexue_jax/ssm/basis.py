@@ -96,7 +96,8 @@ def reconstruct(
     checks.array(name, "s", s)
     shared = np.ndim(s) == 1
     pattern = "q" if shared else "*lead q"
-    n = checks.shapes(name, coef=(coef, "*lead n"), s=(s, pattern))["n"]
+    checks.shapes(name, coef=(coef, "*lead n"), s=(s, pattern))
+    n = coef.shape[-1]
     check_measure(name, measure, n, norm, "coef")
     check_options(name, measure, kappa=kappa, alpha=alpha)
     dtype = jnp.finfo(numerics.accumulation_dtype(coef)).dtype
@@ -164,13 +165,41 @@ def _rows(
     scale = norm_scale(measure, n, norm, alpha)
     i = np.arange(n)
     if measure in LEGENDRE:
-        start = jnp.ones_like(s)
-        rows = _recurrence(s, start, (2 * i + 1) / (i + 1), 0 * i, i / (i + 1))
-        return _times(rows, scale * np.sqrt((2 * i + 1) / 2))
+        return legendre_rows(s, n, scale * np.sqrt((2 * i + 1) / 2))
     start = jnp.exp(-(1 - kappa) * s) if kappa != 1 else jnp.ones_like(s)
     start = start * s**alpha if alpha else start
     steps = (-1 / (i + 1), (2 * i + 1 + alpha) / (i + 1), (i + alpha) / (i + 1))
     return _times(_recurrence(s, start, *steps), 1 / scale)
+
+
+def legendre_rows(s: jax.Array, n: int, factors: np.ndarray) -> jax.Array:
+    """factors_i P_i(s), ``[n, ...]``, in the dtype of s."""
+    left = s < 0
+    return legendre_from_ends(jnp.where(left, 1 + s, 1 - s), left, n, factors)
+
+
+def legendre_from_ends(
+    distance: jax.Array, left: jax.Array, n: int, factors: np.ndarray
+) -> jax.Array:
+    """factors_i P_i at a distance from the end 1, or from -1 where ``left``.
+
+    By the differences d_i = P_{i+1} - P_i at 1 - distance, (i + 1) d_i = i d_{i-1} -
+    (2 i + 1) distance P_i: near the ends, where P_n changes by n^2 / 2 times the
+    change of s, the rounding of s would cost its square more digits than this.
+    """
+
+    def step(pair: Any, numbers: Any) -> Any:
+        value, change = pair
+        back, slope = numbers
+        change = back * change - slope * distance * value
+        return (value + change, change), value
+
+    i = np.arange(n)
+    numbers = (i / (i + 1), (2 * i + 1) / (i + 1))
+    numbers = tuple(jnp.asarray(part, distance.dtype) for part in numbers)
+    start = jnp.ones_like(distance), jnp.zeros_like(distance)
+    rows = _times(lax.scan(step, start, numbers)[1], factors)
+    return jnp.where(left[None], _times(rows, (-1.0) ** i), rows)
 
 
 def _recurrence(
@@ -198,5 +227,5 @@ def _outer(numbers: np.ndarray, s: jax.Array) -> jax.Array:
 
 
 def _times(rows: jax.Array, factors: np.ndarray) -> jax.Array:
-    factors = jnp.asarray(factors, rows.dtype)
-    return rows * factors.reshape(-1, *(1,) * (rows.ndim - 1))
+    column = jnp.asarray(factors, rows.dtype)
+    return rows * column.reshape(-1, *(1,) * (rows.ndim - 1))

@@ -10,9 +10,12 @@ ROWS = (
         "2023-03-28",
         "ssm_hippo",
         names=(
+            "models.SsmStack",
+            "models.ssm_stack",
             "ssm.LruParams",
             "ssm.SlruParams",
             "ssm.SsmOutput",
+            "ssm.WkvState",
             "ssm.linear_scan",
             "ssm.linear_scan_step",
             "ssm.lru_apply",
@@ -21,10 +24,14 @@ ROWS = (
             "ssm.slru_apply",
             "ssm.slru_init",
             "ssm.slru_step",
+            "ssm.wkv",
+            "ssm.wkv_step",
         ),
         tests=(
+            "tests/models/test_ssm_stack.py",
             "tests/ssm/test_lru.py",
             "tests/ssm/test_recurrence.py",
+            "tests/ssm/test_wkv.py",
         ),
     ),
     Article(
@@ -51,6 +58,11 @@ ROWS = (
             "ssm.legs_solve",
             "ssm.legs_step",
             "ssm.reconstruct",
+            "ssm.retention",
+            "ssm.retention_log_decays",
+            "ssm.retention_step",
+            "ssm.selective_scan",
+            "ssm.selective_step",
             "ssm.ssm_recurrent",
         ),
         tests=(
@@ -60,6 +72,8 @@ ROWS = (
             "tests/ssm/test_legs.py",
             "tests/ssm/test_legs_facts.py",
             "tests/ssm/test_recurrence.py",
+            "tests/ssm/test_retention.py",
+            "tests/ssm/test_selective.py",
         ),
     ),
     Article(
@@ -93,6 +107,7 @@ ROWS = (
         "2024-06-20",
         "ssm_hippo",
         names=(
+            "models.ssm_stack",
             "ssm.Nplr",
             "ssm.S4Step",
             "ssm.S4dInit",
@@ -116,6 +131,7 @@ ROWS = (
             "ssm.ssm_recurrent",
         ),
         tests=(
+            "tests/models/test_ssm_stack.py",
             "tests/ssm/test_diagonal.py",
             "tests/ssm/test_discretization.py",
             "tests/ssm/test_lru.py",
@@ -130,6 +146,7 @@ ROWS = (
         "2024-06-27",
         "ssm_hippo",
         names=(
+            "models.ssm_stack",
             "ssm.RtfCoefficients",
             "ssm.RtfCompanion",
             "ssm.SsmOutput",
@@ -142,6 +159,7 @@ ROWS = (
             "ssm.rtf_to_companion",
         ),
         tests=(
+            "tests/models/test_ssm_stack.py",
             "tests/ssm/test_rational.py",
         ),
     ),

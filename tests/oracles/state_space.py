@@ -159,7 +159,7 @@ def nplr(*, measure, n, norm="hippo", half=False):
         a = -np.where(i > k, np.outer(r, r), 0) - np.diag(np.arange(n) + 1.0)
         rank, shift = r[:, None] / np.sqrt(2), 0.5
     else:
-        a = -np.outer(r, r) * np.where(i < k, 1.0, (-1.0) ** (i - k))
+        a = -np.outer(r, r) * np.where(k < i, 1.0, (-1.0) ** (i - k))
         rank = r[:, None] * (i % 2 == np.arange(2))
         shift = 0.0
     skew = a + rank @ rank.T + shift * np.eye(n)

@@ -17,6 +17,7 @@ from kexue_jax.ssm import (
     rtf_step,
     rtf_to_companion,
 )
+from tests.models.networks import compiled
 from tests.oracles import rational as oracle
 from tests.ssm.convolution import convolved
 
@@ -99,7 +100,8 @@ def test_convolution_scan_and_steps_agree_in_value_and_gradient() -> None:
     def both(f):
         weights = jnp.cos(jnp.arange(120.0).reshape(2, 20, 3))
         total = lambda *x: (f(*x) * weights).sum()  # noqa: E731
-        return f(a, b, u), *jax.grad(total, (0, 1, 2))(a, b, u)
+        run = compiled(lambda *x: (f(*x), *jax.grad(total, (0, 1, 2))(*x)))
+        return run(a, b, u)
 
     wanted = both(parallel)
     for f in (scanned, stepped):

@@ -17,6 +17,7 @@ from kexue_jax.ssm import (
     s4_step_matrices,
     s4_truncate,
 )
+from tests.models.networks import compiled
 from tests.oracles import state_space as oracle
 from tests.ssm.convolution import convolved
 
@@ -240,7 +241,7 @@ def test_steps_are_the_convolution_in_value_and_gradient(half) -> None:
         weights = jnp.cos(jnp.arange(72.0).reshape(3, 12, 2))
         total = lambda *x: (f(*x) * weights).sum()  # noqa: E731
         inputs = lam, p, b, c, dt, u
-        run = jax.jit(lambda *x: (f(*x), *jax.grad(total, tuple(range(6)))(*x)))
+        run = compiled(lambda *x: (f(*x), *jax.grad(total, tuple(range(6)))(*x)))
         return run(*inputs)
 
     for mine, theirs in zip(both(kernel), both(stepped), strict=True):

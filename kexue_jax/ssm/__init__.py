@@ -53,6 +53,11 @@ from kexue_jax.ssm.reflection import (
     rtf_from_reflection,
     rtf_reflection,
 )
+from kexue_jax.ssm.retention import (
+    retention,
+    retention_log_decays,
+    retention_step,
+)
 from kexue_jax.ssm.s4_nplr import (
     Nplr,
     nplr,
@@ -71,6 +76,15 @@ from kexue_jax.ssm.s5 import (
     s5_apply,
     s5_init,
     s5_step,
+)
+from kexue_jax.ssm.selective import (
+    selective_scan,
+    selective_step,
+)
+from kexue_jax.ssm.wkv import (
+    WkvState,
+    wkv,
+    wkv_step,
 )
 
 __all__ = [
@@ -113,6 +127,17 @@ __all__ = [
     # reflection
     "rtf_from_reflection",
     "rtf_reflection",
+    # retention
+    "retention",
+    "retention_log_decays",
+    "retention_step",
+    # selective
+    "selective_scan",
+    "selective_step",
+    # wkv
+    "WkvState",
+    "wkv",
+    "wkv_step",
     # outputs
     "SsmOutput",
     # s4_nplr

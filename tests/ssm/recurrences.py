@@ -1,7 +1,6 @@
 """Every form of the diagonal recurrence, and values beside gradients, for the tests."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from kexue_jax.ssm import _engine, linear_scan
+from tests.ssm.forms import quick_jit
 
 # "auto" is the loop on the CPU of the tests; the others are the accelerators' forms.
 FORMS = ("auto", "associative", "chunked")
@@ -43,12 +43,17 @@ def value_and_gradient(method: str, inputs: Any, **options: Any) -> Any:
         h = linear_scan(a, b, h0=h0, method=method, **options)
         return jnp.sum(jnp.cos(h.real) + jnp.sin(2 * h.imag)), h
 
-    # Left unoptimized by LLVM: the programs run once.
-    quick = functools.partial(
-        jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-    )
-    gradient, h = quick(jax.grad(total, (0, 1, 2), has_aux=True))(*inputs)
+    gradient, h = quick_jit(jax.grad(total, (0, 1, 2), has_aux=True))(*inputs)
     return h, gradient
+
+
+def states(method: str, a: Any, b: Any, h0: Any = None, **options: Any) -> jax.Array:
+    """``linear_scan`` as one program: piece by piece a tree is slow to compile."""
+
+    def run(a: Any, b: Any, h0: Any) -> jax.Array:
+        return linear_scan(a, b, h0=h0, method=method, **options)
+
+    return quick_jit(run)(a, b, h0)
 
 
 @contextlib.contextmanager

@@ -16,12 +16,14 @@ from kexue_jax.ssm import (
     ssm_recurrent,
 )
 from tests.oracles import recurrence as oracle
+from tests.ssm.forms import quick_jit
 from tests.ssm.recurrences import (
     DECAYS,
     FORMS,
     accelerator,
     close,
     problem,
+    states,
     value_and_gradient,
 )
 
@@ -34,21 +36,23 @@ def test_every_form_equals_the_plain_scan_in_value_and_gradient(n, method) -> No
     assert close(got, value_and_gradient("sequential", inputs))
 
 
-@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("decay", DECAYS)
-def test_every_shape_of_decay(decay, reverse) -> None:
-    for dtype in (float, complex):
-        inputs = problem(37, decay, dtype=dtype)
+def test_every_shape_of_decay_both_ways_real_and_complex(decay) -> None:
+    other = "upper_lower" if decay in ("number", "channels", "rows") else "chunked"
+    for dtype, reverse, method in (
+        (float, True, "associative"),
+        (complex, False, other),
+    ):
+        inputs = problem(7, decay, dtype=dtype)
         wanted = value_and_gradient("sequential", inputs, reverse=reverse)
         a, b, h0 = inputs
         assert close(wanted[0], oracle.linear_scan(a, b, h0=h0, reverse=reverse))
-        methods = FORMS + ("upper_lower",) * (decay in ("number", "channels", "rows"))
-        for method in methods:
-            got = value_and_gradient(method, inputs, reverse=reverse, chunk_size=8)
-            assert close(got, wanted), (method, dtype)
+        for form in ("auto", method):
+            got = value_and_gradient(form, inputs, reverse=reverse, chunk_size=4)
+            assert close(got, wanted), (form, dtype)
 
 
-@pytest.mark.parametrize("n", [1, 2, 63, 64, 100])
+@pytest.mark.parametrize("n", [1, 2, 100])
 def test_upper_and_lower_blocks_equal_the_scan(n) -> None:
     inputs = problem(n, "channels")
     got = value_and_gradient("upper_lower", inputs)
@@ -70,14 +74,14 @@ def test_accelerators_go_by_chunks_beyond_a_length() -> None:
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_every_axis_of_time(axis, method) -> None:
     a, b, _ = problem(8)
-    got = linear_scan(a, b, axis=axis, method=method, chunk_size=3)
+    got = states(method, a, b, axis=axis, chunk_size=3)
     assert close(got, oracle.linear_scan(a, b, axis=axis))
 
 
 @pytest.mark.parametrize("method", FORMS)
 def test_a_state_in_the_middle_continues_exactly(method) -> None:
     a, b, h0 = problem(100)
-    run = functools.partial(linear_scan, method=method, chunk_size=16)
+    run = functools.partial(states, method, chunk_size=16)
     whole, cut = run(a, b, h0=h0), 41
     first = run(a[:, :cut], b[:, :cut], h0=h0)
     second = run(a[:, cut:], b[:, cut:], h0=first[:, -1])
@@ -98,11 +102,11 @@ def test_padding_passes_the_state_on(method) -> None:
     keep = jnp.arange(20)[None] < jnp.array([[13], [20]])
     a = jnp.where(keep[..., None], a, 1)
     b = jnp.where(keep[..., None], b, 0)
-    states = linear_scan(a, b, h0=h0, method=method, chunk_size=8)
-    assert close(states[0, 13:], jnp.broadcast_to(states[0, 12], (7, 3)), 1e-15)
+    h = states(method, a, b, h0, chunk_size=8)
+    assert close(h[0, 13:], jnp.broadcast_to(h[0, 12], (7, 3)), 1e-15)
     # Without the decay of 1 the state would go on fading.
-    wrong = linear_scan(problem(20)[0], b, h0=h0, method=method)
-    assert float(jnp.abs(wrong[0, -1] / states[0, -1]).max()) < 0.5
+    wrong = states(method, problem(20)[0], b, h0, chunk_size=8)
+    assert float(jnp.abs(wrong[0, -1] / h[0, -1]).max()) < 0.5
 
 
 @pytest.mark.parametrize("method", FORMS)
@@ -111,7 +115,7 @@ def test_float32_within_the_bounds_of_the_card_at_length_16384(method) -> None:
     u = rng.normal(size=(16384, 2))
     rates = np.array([0.9, 0.999])
     wanted = oracle.linear_scan(rates, u)
-    got = linear_scan(np.float32(rates), np.float32(u), method=method)
+    got = states(method, np.float32(rates), np.float32(u))
     scale = np.sqrt((wanted**2).mean(0))
     error = np.abs(np.asarray(got, float) - wanted).max(0) / scale
     assert error[0] < 4e-6 and error[1] < 2e-4, error
@@ -124,13 +128,13 @@ def test_float32_within_the_bounds_of_the_card_at_length_16384(method) -> None:
 def test_running_sums_of_grown_inputs_overflow_where_the_card_says() -> None:
     # lambda^t cumsum(lambda^-k u_k), the form that is not offered.
     for rate, place in ((0.9, 842), (0.99, 8827), (0.999, 88677)):
-        t = np.arange(place + 100, dtype=np.float32)
+        t = np.arange(place + 10, dtype=np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             grown = np.float32(rate) ** -t
-            first = int(np.argmin(np.isfinite(np.cumsum(grown))))
-        assert abs(first - place) < place / 50 + 30
-        ones = np.ones((len(t), 1), np.float32)
-        good = linear_scan(np.float32([rate]), ones)
+            first, sums = (np.isfinite(x) for x in (grown, np.cumsum(grown)))
+        assert abs(int(np.argmin(first)) - place) <= place / 1000 + 1
+        assert 0 < int(np.argmin(sums)) <= place + place / 1000 + 1
+        good = linear_scan(np.float32([rate]), np.ones((len(t), 1), np.float32))
         assert np.isfinite(good).all()
         assert float(good[-1, 0]) == pytest.approx(1 / (1 - rate), rel=1e-2)
 
@@ -147,7 +151,7 @@ def test_under_vmap_and_second_derivatives() -> None:
             f = lambda a: jnp.cos(linear_scan(a, b, method=method)).sum()  # noqa: E731
             return (jax.grad(f)(a) ** 2).sum()
 
-        return jax.jit(jax.grad(slope))(a)
+        return quick_jit(jax.grad(slope))(a)
 
     assert close(curvature("auto"), curvature("sequential"), 1e-11)
     assert close(curvature("associative"), curvature("sequential"), 1e-11)
@@ -162,7 +166,7 @@ def test_rows_divided_over_devices(method) -> None:
     split = jax.shard_map(run, mesh=mesh, in_specs=(same, rows), out_specs=rows)
 
     def gradient(f):
-        return jax.jit(jax.grad(lambda *x: jnp.cos(f(*x)).sum(), (0, 1)))(a, b)
+        return quick_jit(jax.grad(lambda *x: jnp.cos(f(*x)).sum(), (0, 1)))(a, b)
 
     assert close(gradient(split), gradient(run), 1e-14)
 
@@ -206,12 +210,12 @@ def test_the_dense_recurrence_and_its_hand_over() -> None:
     assert close((second.state, jnp.concatenate([first.out, second.out], 1)), whole)
     # A diagonal system is the diagonal scan.
     rates = rng.random(4)
-    states = linear_scan(rates, u @ b.T, h0=x0)
+    h = linear_scan(rates, u @ b.T, h0=x0)
     dense = ssm_recurrent(np.diag(rates), b, c, u, state=x0)
-    assert close(dense, (states[:, -1], states @ c.T))
+    assert close(dense, (h[:, -1], h @ c.T))
 
 
-@pytest.mark.parametrize(("n", "k"), [(1, 1), (2, 5), (63, 63), (100, 7), (1000, 1000)])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (2, 5), (63, 63), (200, 7)])
 def test_the_fast_convolution_is_linear_and_causal(n, k) -> None:
     rng = np.random.default_rng(2)
     u, kernel = rng.normal(size=(2, n, 3)), rng.normal(size=(k, 3))
@@ -227,7 +231,7 @@ def test_the_fast_convolution_is_linear_and_causal(n, k) -> None:
 
 def test_a_kernel_of_powers_is_the_recurrence() -> None:
     a, b, _ = problem(200, "channels")
-    kernel = a ** jnp.arange(200.0)[:, None]
+    kernel = a[None] ** jnp.arange(200.0)[:, None]
 
     def gradient(f):
         return jax.grad(lambda b: jnp.cos(f(b)).sum())(b)

@@ -129,7 +129,8 @@ class S4dMixer(nnx.Module):
         return lam, jnp.ones_like(lam), c, self.steps()
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = ssm.s4d_conv(*self._parts(), x).out
+        lam, b, c, dt = self._parts()
+        y = ssm.s4d_conv(lam, b, c, dt, x).out
         return self.out(y + x * along_last(self.d[...], x))
 
     def start(self, lead: tuple[int, ...]) -> jax.Array:

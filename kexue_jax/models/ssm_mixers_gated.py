@@ -47,7 +47,8 @@ class RwkvMixer(nnx.Module):
         return [dense(m) for m, (_, dense) in zip(mixed, rows, strict=True)]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.out(ssm.wkv(*self._rkv(x, shifted(x, 1)), *self._rates(x)).out)
+        (r, k, v), (decay, bonus) = self._rkv(x, shifted(x, 1)), self._rates(x)
+        return self.out(ssm.wkv(r, k, v, decay, bonus).out)
 
     def start(self, lead: tuple[int, ...]) -> State:
         zeros = jnp.zeros((*lead, self.mix_r[...].shape[0]), jnp.float32)
@@ -56,8 +57,9 @@ class RwkvMixer(nnx.Module):
 
     def step(self, state: State, x: jax.Array) -> tuple[State, jax.Array]:
         before, memory = state
-        parts = self._rkv(x, before.astype(x.dtype))
-        memory, y = ssm.wkv_step(memory, *parts, *self._rates(x))
+        r, k, v = self._rkv(x, before.astype(x.dtype))
+        decay, bonus = self._rates(x)
+        memory, y = ssm.wkv_step(memory, r, k, v, decay, bonus)
         return (x, memory), self.out(y)
 
 
@@ -95,7 +97,8 @@ class RetentionMixer(nnx.Module):
         return jnp.zeros((*lead, self.heads, d, d), jnp.float32)
 
     def step(self, state: State, x: jax.Array) -> tuple[State, jax.Array]:
-        state, y = ssm.retention_step(state, *self._qkv(x), self._decays(x))
+        q, k, v = self._qkv(x)
+        state, y = ssm.retention_step(state, q, k, v, self._decays(x))
         return state, self._join(y, x)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kexue_jax import numerics as numerics
     from kexue_jax import optim as optim
     from kexue_jax import positions as positions
+    from kexue_jax import ssm as ssm
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "numerics",
     "optim",
     "positions",
+    "ssm",
 ]
 
 

@@ -20,6 +20,8 @@ _KINDS = {
     "floating": jnp.floating,
     "integer": jnp.integer,
     "boolean": jnp.bool_,
+    "complex": jnp.complexfloating,
+    "inexact": jnp.inexact,
     "number": jnp.number,
 }
 
@@ -42,7 +44,8 @@ def is_array(value: object) -> bool:
 def array(function: str, argument: str, value: Any, kind: str = "floating") -> None:
     """Raise TypeError unless ``value`` is an array whose dtype is of ``kind``.
 
-    ``kind`` is "floating", "integer", "boolean" or "number".
+    ``kind`` is "floating", "complex", "inexact" (either of them), "integer",
+    "boolean" or "number".
     """
     if not is_array(value):
         raise fail_type(

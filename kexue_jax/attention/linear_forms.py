@@ -53,9 +53,7 @@ def recurrent_linear_attention(
     )
 
     def body(state: Any, token: Any) -> Any:
-        return tuple(
-            linear_attention_step(state, *token, eps=eps, normalize=normalize)
-        )
+        return tuple(linear_attention_step(state, *token, eps=eps, normalize=normalize))
 
     tokens = tuple(jnp.moveaxis(x, -2, 0) for x in (q, k, values))
     _, out = lax.scan(body, *varying_alike(start, tokens))

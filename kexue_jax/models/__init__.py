@@ -3,6 +3,7 @@
 from kexue_jax.models.classifier import ClassifierOutput, image_classifier
 from kexue_jax.models.functional import Model, functional
 from kexue_jax.models.position_embedding import HierarchicalPositionEmbedding
+from kexue_jax.models.ssm_stack import SsmStack, ssm_stack
 from kexue_jax.models.transformer import transformer
 from kexue_jax.models.unet_paper import unet_paper
 from kexue_jax.models.unet_small import unet_small
@@ -15,5 +16,7 @@ __all__ = [
     "ClassifierOutput",
     "image_classifier",
     "transformer",
+    "SsmStack",
+    "ssm_stack",
     "HierarchicalPositionEmbedding",
 ]

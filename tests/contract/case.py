@@ -58,6 +58,7 @@ class Case:
     extremes: whether inputs may be scaled to 1e4; extreme_grads: whether gradients
     stay finite there too. data: positions of the pytrees that are scaled as arrays are
     (the entries of others are coefficients). optional: arguments that may be None.
+    complexes: arguments that are real here and may be complex as well.
     tolerance, reason: a looser bound for a dtype and the sentence that says why.
     """
 
@@ -79,6 +80,7 @@ class Case:
     extreme_grads: bool = True
     data: tuple[int, ...] = ()
     optional: tuple[str, ...] = ()
+    complexes: tuple[str, ...] = ()
     bad: tuple[Bad, ...] = ()
     tolerance: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
@@ -135,11 +137,15 @@ def plain(argument: Any) -> Any:
 def cast(arguments: tuple[Any, ...], dtype: str) -> tuple[Any, ...]:
     """The arguments as jax arrays: floating ones in ``dtype``, the others as they are.
 
+    Complex ones have parts of ``dtype``, of float32 for bfloat16 (none has such parts).
+
     A Schedule stays in at least float32, as users have it beside bfloat16 images.
     """
 
     def leaf(value: Any, target: str) -> jax.Array:
         value = np.asarray(value)
+        if np.iscomplexobj(value):
+            return jnp.asarray(value, complex_dtype(target))
         floating = jnp.issubdtype(value.dtype, jnp.floating)
         return jnp.asarray(value, target if floating else value.dtype)
 
@@ -153,10 +159,17 @@ def cast(arguments: tuple[Any, ...], dtype: str) -> tuple[Any, ...]:
     return tuple(one(argument) for argument in arguments)
 
 
+def complex_dtype(dtype: str) -> np.dtype:
+    """The complex dtype whose parts are of ``dtype``, at least float32."""
+    return np.dtype(complex if dtype == "float64" else np.complex64)
+
+
 def to_float64(tree: Any) -> Any:
     """Jax arrays as NumPy, floating ones in float64, for the oracle."""
 
     def leaf(value: Any) -> np.ndarray:
+        if jnp.iscomplexobj(value):
+            return np.asarray(value, complex)
         floating = jnp.issubdtype(value.dtype, jnp.floating)
         return np.asarray(value.astype(jnp.float64) if floating else value)
 

@@ -19,6 +19,7 @@ from tests.contract.case import (
     Case,
     Static,
     cast,
+    complex_dtype,
     plain,
     split,
     to_float64,
@@ -107,7 +108,7 @@ def assert_close(got: Any, wanted: Any, bound: float, what: str) -> None:
     assert len(got_leaves) == len(wanted_leaves), what
     for mine, theirs in zip(got_leaves, wanted_leaves, strict=True):
         assert mine.shape == theirs.shape, f"{what}: {mine.shape} is not {theirs.shape}"
-        if not np.issubdtype(theirs.dtype, np.floating):
+        if not np.issubdtype(theirs.dtype, np.inexact):
             np.testing.assert_array_equal(mine, theirs, err_msg=what)
             continue
         scale = np.abs(theirs).max(initial=0.0)
@@ -117,8 +118,23 @@ def assert_close(got: Any, wanted: Any, bound: float, what: str) -> None:
 
 
 def floating(tree: Any) -> list[jax.Array]:
+    """The leaves that are real or complex floating-point arrays."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
-    return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+
+def real_dtype(dtype: Any) -> np.dtype:
+    """The dtype of the parts of a complex dtype; any other as it is."""
+    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
+    return np.finfo(dtype).dtype if is_complex else jnp.dtype(dtype)
+
+
+def wide_sum(leaf: jax.Array) -> jax.Array:
+    """The sum in float64 of all entries, of both parts where they are complex."""
+    total = jnp.sum(jnp.real(leaf).astype(jnp.float64))
+    if jnp.iscomplexobj(leaf):
+        total += jnp.sum(jnp.imag(leaf).astype(jnp.float64))
+    return total
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -138,10 +154,11 @@ def test_result_dtype_is_input_dtype(case: Case, dtype: str) -> None:
     arguments = cast(case.arguments(), dtype)
     call, dynamic = dynamic_call(case, arguments, dtype)
     result = jax.eval_shape(call, *dynamic) if case.jit else call(*dynamic)
-    wanted = floating(arguments[case.follows])[0].dtype
+    wanted = real_dtype(floating(arguments[case.follows])[0].dtype)
     if case.wide:
         wanted = jnp.promote_types(wanted, jnp.float32)
-    assert {leaf.dtype for leaf in floating(result)} <= {wanted}
+    complex_wanted = complex_dtype(dtype)
+    assert {leaf.dtype for leaf in floating(result)} <= {wanted, complex_wanted}
 
 
 @rows(lambda case: case.jit)
@@ -178,10 +195,10 @@ def test_vmap_equals_loop(case: Case) -> None:
 def differentiable(
     case: Case, arguments: tuple[Any, ...], dtype: str
 ) -> tuple[Callable[..., Any], list[Any]]:
-    """A function of the floating leaves alone, returning floating leaves alone."""
+    """A function of the inexact leaves alone, returning inexact leaves alone."""
     call, dynamic = dynamic_call(case, arguments, dtype)
     leaves, structure = jax.tree.flatten(dynamic)
-    places = [i for i, v in enumerate(leaves) if jnp.issubdtype(v.dtype, jnp.floating)]
+    places = [i for i, v in enumerate(leaves) if jnp.issubdtype(v.dtype, jnp.inexact)]
 
     def function(*values: jax.Array) -> list[jax.Array]:
         full = list(leaves)
@@ -239,7 +256,7 @@ def test_values_and_gradients_stay_finite(case: Case, dtype: str) -> None:
 
     def total(*values: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         outputs = function(*values)
-        return sum(jnp.sum(leaf.astype(jnp.float64)) for leaf in outputs), outputs
+        return sum(wide_sum(leaf) for leaf in outputs), outputs
 
     both = function
     if case.extreme_grads and values and jax.eval_shape(function, *values):
@@ -248,7 +265,7 @@ def test_values_and_gradients_stay_finite(case: Case, dtype: str) -> None:
     for extreme, factor in EXTREMES.items():
         arguments = cast(pushed(case, factor * top), dtype)
         for leaf in jax.tree.leaves(both(*differentiable(case, arguments, dtype)[1])):
-            assert np.isfinite(np.asarray(leaf, np.float64)).all(), extreme
+            assert np.isfinite(to_float64(leaf)).all(), extreme
 
 
 MALFORMED_CALLS = 8
@@ -270,8 +287,9 @@ def automatic(case: Case) -> list[Bad]:
     for place, (name, value) in enumerate(zip(names, arguments, strict=True)):
         wrong: tuple[Any, ...] = NOT_ARRAYS
         if isinstance(value, np.ndarray):
-            wrong += (value.astype(complex),)
-            if np.issubdtype(value.dtype, np.floating):
+            if not (np.iscomplexobj(value) or name in case.complexes):
+                wrong += (value.astype(complex),)
+            if np.issubdtype(value.dtype, np.inexact):
                 wrong += (value.astype(bool),)
         elif isinstance(value, (dict, Static)) or value is None:
             continue

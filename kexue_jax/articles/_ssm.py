@@ -138,6 +138,9 @@ ROWS = (
             "tests/ssm/test_recurrence.py",
             "tests/ssm/test_s4.py",
         ),
+        experiments=(
+            "experiments.ssm_speed",
+        ),
     ),
     Article(
         10180,
@@ -161,6 +164,9 @@ ROWS = (
         tests=(
             "tests/models/test_ssm_stack.py",
             "tests/ssm/test_rational.py",
+        ),
+        experiments=(
+            "experiments.ssm_speed",
         ),
     ),
 )

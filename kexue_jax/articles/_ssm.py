@@ -75,6 +75,7 @@ ROWS = (
             "tests/ssm/test_retention.py",
             "tests/ssm/test_selective.py",
         ),
+        experiments=("experiments.hippo_memory",),
     ),
     Article(
         10137,
@@ -99,6 +100,7 @@ ROWS = (
             "tests/ssm/test_legs.py",
             "tests/ssm/test_legs_facts.py",
         ),
+        experiments=("experiments.hippo_memory",),
     ),
     Article(
         10162,

@@ -1,4 +1,4 @@
-"""Linear recurrences against attention (kexue.fm/archives/9554, 10162, 10180).
+"""Linear recurrences against attention (kexue.fm/archives/9554).
 
 Small networks of equal size, alike but for what mixes the steps of a sequence, learn to
 predict the next byte at a short and at a longer length, and to tell digits from their

@@ -25,7 +25,8 @@ def check_values(what: str, got: Any, wanted: Any, tolerance: float) -> float:
         raise Red(f"{what}: {len(ours)} arrays beside {len(theirs)}")
     worst = 0.0
     for place, pair in enumerate(zip(ours, theirs, strict=True)):
-        a, b = (np.asarray(leaf, np.float64) for leaf in pair)
+        dtype = complex if any(map(np.iscomplexobj, pair)) else np.float64
+        a, b = (np.asarray(leaf, dtype) for leaf in pair)
         if a.shape != b.shape:
             raise Red(f"{what}: array {place} has shape {a.shape} beside {b.shape}")
         if not (np.isfinite(a).all() and np.isfinite(b).all()):

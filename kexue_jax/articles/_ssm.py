@@ -33,6 +33,7 @@ ROWS = (
             "tests/ssm/test_recurrence.py",
             "tests/ssm/test_wkv.py",
         ),
+        experiments=("experiments.linear_rnn",),
     ),
     Article(
         10114,
@@ -75,6 +76,7 @@ ROWS = (
             "tests/ssm/test_retention.py",
             "tests/ssm/test_selective.py",
         ),
+        experiments=("experiments.hippo_memory",),
     ),
     Article(
         10137,
@@ -99,6 +101,7 @@ ROWS = (
             "tests/ssm/test_legs.py",
             "tests/ssm/test_legs_facts.py",
         ),
+        experiments=("experiments.hippo_memory",),
     ),
     Article(
         10162,
@@ -138,6 +141,7 @@ ROWS = (
             "tests/ssm/test_recurrence.py",
             "tests/ssm/test_s4.py",
         ),
+        experiments=("experiments.ssm_speed",),
     ),
     Article(
         10180,
@@ -162,5 +166,6 @@ ROWS = (
             "tests/models/test_ssm_stack.py",
             "tests/ssm/test_rational.py",
         ),
+        experiments=("experiments.ssm_speed",),
     ),
 )

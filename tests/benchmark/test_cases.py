@@ -1,5 +1,7 @@
 """The committed cases: their names, that the light ones agree, what the nets count."""
 
+import re
+
 import jax
 import pytest
 
@@ -29,7 +31,17 @@ def test_the_smoke_preset_names_cases():
     assert len(registry.chosen(PRESETS["smoke"]["cases"])) == 2
 
 
-@pytest.mark.parametrize("name", LIGHT)
+# Sizes whose twins take seconds, or gigabytes.
+HEAVY = re.compile(r"(8192|16384|32768|65536|4096_gradient)")
+
+
+def light():
+    for name in LIGHT:
+        slow = (pytest.mark.slow,) if HEAVY.search(name) else ()
+        yield pytest.param(name, marks=slow)
+
+
+@pytest.mark.parametrize("name", list(light()))
 def test_fast_form_and_twin_agree(name):
     case = CASES[name]
     inputs = case.inputs(0)

@@ -1,0 +1,1 @@
+"""The parts of ``experiments.hippo_memory``: series, memories, claims, pictures."""

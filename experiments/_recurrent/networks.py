@@ -17,7 +17,7 @@ def network(config: Any, kind: str, *, vocabulary: int, outputs: int) -> Model:
     The feed-forward network of attention is four times as wide as the model; that of
     the others is as wide as makes the counts equal.
     """
-    sizes = {"vocabulary": vocabulary, "outputs": outputs}
+    sizes: dict[str, Any] = {"vocabulary": vocabulary, "outputs": outputs}
     standard = _attention(config, hidden=4 * config.width, **sizes)
     if kind == "attention":
         return standard
@@ -37,7 +37,7 @@ def count(model: Model) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
-def _attention(config: Any, **sizes: int) -> Model:
+def _attention(config: Any, **sizes: Any) -> Model:
     """Causal softmax attention with rotary positions."""
     freqs = positions.rope_frequencies(config.width // config.heads)
 
@@ -57,7 +57,7 @@ def _attention(config: Any, **sizes: int) -> Model:
     )
 
 
-def _stack(config: Any, kind: str, **sizes: int) -> Model:
+def _stack(config: Any, kind: str, **sizes: Any) -> Model:
     """A stack of recurrences; states of a layer where the mixer has no channels."""
     by_layer = kind in ("s5", "lru", "slru")
     stack = models.ssm_stack(

@@ -51,8 +51,9 @@ def legs_solve(
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.ssm import legs_solve
-        >>> print(legs_solve(jnp.array([2.0, 3.0]), 1.0, norm="lmu"))
-        [1. 0.]
+        >>> z = legs_solve(jnp.array([2.0, 9.0]), 1.0, norm="lmu")
+        >>> print(f"{z[0]:.3f} {z[1]:.3f}")
+        1.000 2.000
     """
     name = "legs_solve"
     scale = check_rows(name, "v", v, norm)

@@ -173,8 +173,8 @@ def causal_fft_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.ssm import causal_fft_conv
         >>> y = causal_fft_conv(jnp.ones((3, 1)), jnp.array([[1.0], [0.5], [0.25]]))
-        >>> print(y[:, 0].round(3))
-        [1.   1.5  1.75]
+        >>> print(*(f"{value:.2f}" for value in y[:, 0]))
+        1.00 1.50 1.75
     """
     name = "causal_fft_conv"
     checks.array(name, "u", u, "inexact")

@@ -72,8 +72,9 @@ def retention(
         >>> import jax.numpy as jnp
         >>> from kexue_jax.ssm import retention
         >>> one, half = jnp.ones((4, 1)), jnp.log(jnp.array([0.5]))
-        >>> print(retention(one, one, one, half).out[:, 0].round(3))
-        [1.    1.5   1.75  1.875]
+        >>> out = retention(one, one, one, half).out[:, 0]
+        >>> print(*(f"{value:.3f}" for value in out))
+        1.000 1.500 1.750 1.875
     """
     name = "retention"
     checks.choice(name, "method", method, METHODS)

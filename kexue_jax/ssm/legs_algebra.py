@@ -51,8 +51,9 @@ def legs_solve(
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.ssm import legs_solve
-        >>> print(legs_solve(jnp.array([2.0, 3.0]), 1.0, norm="lmu"))
-        [1. 0.]
+        >>> z = legs_solve(jnp.array([2.0, 6.0]), 1.0, norm="lmu")
+        >>> print(f"{z[0]:.4f} {z[1]:.4f}")
+        1.0000 1.0000
     """
     name = "legs_solve"
     scale = check_rows(name, "v", v, norm)

@@ -113,9 +113,9 @@ def legs_scan(
     coef [..., length, n]).
     Article: kexue.fm/archives/10114 (10137).  Paper: arXiv 2008.07669, 2412.08595.
     Differs: as ``legs_step`` does.
-    Cost: O(length n) time and memory; length + n steps of one fused kernel on a CPU,
-    elsewhere n associative scans over time. "exact" is O(length n^2), one sample after
-    the other.
+    Cost: O((length + n) n) time and memory; length + n steps of one fused kernel on a
+    CPU, elsewhere n associative scans over time. "exact" is O(length n^2), one sample
+    after the other.
     Raises: TypeError or ValueError for bad arguments, a state of another shape.
     Example:
         >>> import jax.numpy as jnp

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from experiments.benchmark.cost import compiled_facts, contraction_flops
 from kexue_jax.ssm import (
     LegsState,
     legs_matvec,
@@ -174,6 +175,23 @@ def test_gradients_of_the_algebra() -> None:
     check_grads(
         jax.jit(legs_solve), (v, lam), order=1, modes="fwd", atol=1e-6, rtol=1e-6
     )
+
+
+def test_cost_is_linear_in_n_and_quadratic_for_exact_steps() -> None:
+    def scan(method, n):
+        return functools.partial(legs_scan, n=n, method=method)
+
+    u = signals(2048)
+    facts = [
+        compiled_facts(jax.jit(scan("trapezoid", n)).lower(u).compile())
+        for n in (64, 128, 256)
+    ]
+    for cost in ("flops", "bytes"):  # differences, without what every length costs
+        one, two, three = (fact[cost] for fact in facts)
+        assert 1.5 < (three - two) / (two - one) < 2.5
+    flops = [contraction_flops(scan("exact", n), u) for n in (64, 128)]
+    assert flops[1] / flops[0] == 4
+    assert contraction_flops(scan("trapezoid", 64), u) == 0
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])

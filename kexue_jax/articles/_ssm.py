@@ -29,6 +29,7 @@ ROWS = (
         ),
         tests=(
             "tests/models/test_ssm_stack.py",
+            "tests/ssm/test_divided.py",
             "tests/ssm/test_lru.py",
             "tests/ssm/test_recurrence.py",
             "tests/ssm/test_wkv.py",
@@ -136,13 +137,12 @@ ROWS = (
             "tests/models/test_ssm_stack.py",
             "tests/ssm/test_diagonal.py",
             "tests/ssm/test_discretization.py",
+            "tests/ssm/test_divided.py",
             "tests/ssm/test_lru.py",
             "tests/ssm/test_recurrence.py",
             "tests/ssm/test_s4.py",
         ),
-        experiments=(
-            "experiments.ssm_speed",
-        ),
+        experiments=("experiments.ssm_speed",),
     ),
     Article(
         10180,
@@ -165,10 +165,9 @@ ROWS = (
         ),
         tests=(
             "tests/models/test_ssm_stack.py",
+            "tests/ssm/test_divided.py",
             "tests/ssm/test_rational.py",
         ),
-        experiments=(
-            "experiments.ssm_speed",
-        ),
+        experiments=("experiments.ssm_speed",),
     ),
 )

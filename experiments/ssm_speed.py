@@ -39,9 +39,9 @@ class Config(BaseConfig):
     longest: int = setting(65536, "longest kernel, from 1,024 on", minimum=2048)
     length: int = setting(4096, "length of the kernels of many state sizes", minimum=64)
     states: int = setting(64, "state size of the kernels of many lengths", minimum=2)
-    rounds: int = setting(7, "turns of every form", minimum=2, maximum=1000)
+    rounds: int = setting(15, "turns of every form", minimum=2, maximum=1000)
     seconds: float = setting(
-        2.0, "time for the forms of one size", minimum=0.01, maximum=3600
+        3.0, "time for the forms of one size", minimum=0.01, maximum=3600
     )
 
 
@@ -94,33 +94,41 @@ def doubled(first: int, last: int) -> list[int]:
 
 
 def measure(config: Config) -> Report:
-    """All costs, form by form in turns at each size."""
-    states: dict[str, dict[int, Cost]] = {name: {} for name in KERNELS}
-    for d in doubled(16, config.largest):
-        _add(config, states, kernels(config, d, config.length), d)
-        print(f"state size {d}", flush=True)
-    lengths: dict[str, dict[int, Cost]] = {name: {} for name in KERNELS[:3]}
-    convolutions: dict[str, dict[int, Cost]] = {name: {} for name in CONVOLUTIONS}
-    for length in doubled(1024, config.longest):
-        forms = kernels(config, config.states, length)
-        _add(config, lengths, {name: forms[name] for name in lengths}, length)
-        _add(config, convolutions, convolved(config, length), length)
-        print(f"length {length}", flush=True)
-    return Report(states, lengths, convolutions)
+    """All costs, all sizes of a comparison in turns: slow spells of a machine that is
+    shared fall on all of them."""
+    states, length = config.states, config.length
+    by_states = {d: kernels(config, d, length) for d in doubled(16, config.largest)}
+    by_length, convolutions = {}, {}
+    for n in doubled(1024, config.longest):
+        forms = kernels(config, states, n)
+        by_length[n] = {name: forms[name] for name in KERNELS[:3]}
+        convolutions[n] = convolved(config, n)
+    parts = (by_states, by_length, convolutions)
+    return Report(*(costs(config, forms) for forms in parts))
 
 
-def _add(
-    config: Config, costs: dict[str, dict[int, Cost]], forms: dict[str, Form], size: int
-) -> None:
-    calls, found = {}, {}
-    for name, (form, inputs) in forms.items():
-        compiled = jax.jit(_with_gradient(form)).lower(*inputs).compile()
-        analysis: Any = compiled.memory_analysis()
-        found[name] = int(analysis.temp_size_in_bytes)
-        calls[name] = functools.partial(_finish, compiled, inputs)
-    samples = interleave(calls, rounds=config.rounds, seconds=config.seconds)
-    for name in forms:
-        costs[name][size] = Cost(samples[name], found[name])
+def costs(
+    config: Config, sizes: dict[int, dict[str, Form]]
+) -> dict[str, dict[int, Cost]]:
+    """Times and memory of forms by size, as costs of sizes by form."""
+    calls, rooms = {}, {}
+    for size, forms in sizes.items():
+        for name, (form, inputs) in forms.items():
+            compiled = jax.jit(_with_gradient(form)).lower(*inputs).compile()
+            analysis: Any = compiled.memory_analysis()
+            label = f"{name} at {size}"
+            rooms[label] = int(analysis.temp_size_in_bytes)
+            calls[label] = functools.partial(_finish, compiled, inputs)
+    total = config.seconds * len(sizes)
+    samples = interleave(calls, rounds=config.rounds, seconds=total)
+    print(f"measured: {', '.join(calls)}", flush=True)
+    found: dict[str, dict[int, Cost]] = {}
+    for size, forms in sizes.items():
+        for name in forms:
+            label = f"{name} at {size}"
+            cost = Cost(samples[label], rooms[label])
+            found.setdefault(name, {})[size] = cost
+    return found
 
 
 def _finish(compiled: Any, inputs: tuple[Any, ...]) -> None:

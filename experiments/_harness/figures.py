@@ -3,6 +3,7 @@
 Images come as [N, H, W, C] in [-1, 1] with C = 1 or 3; values outside are clipped.
 """
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,7 +75,9 @@ def curves(
     for label, (x, y) in series.items():
         axes.plot(x, y, "o-" if markers else "-", label=label, linewidth=1.2, ms=3)
     if log_x:
-        axes.set_xscale("log")
+        sizes = [value for x, _ in series.values() for value in x]
+        doubled = all(v > 0 and math.log2(v).is_integer() for v in sizes)
+        axes.set_xscale("log", base=2 if doubled else 10)
     if log_y:
         axes.set_yscale("log")
     axes.set_xlabel(xlabel)

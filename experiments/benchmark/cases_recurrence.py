@@ -96,8 +96,6 @@ CASES = (
     case(1024, 256, gradient=True),
     case(16384, 256, gradient=True),
     case(65536, 64, gradient=True),
-    case(4096, 256, kind="varying"),
     case(4096, 256, kind="varying", gradient=True),
     case(4096, 256, kind="complex"),
-    case(4096, 256, kind="complex", gradient=True),
 )

@@ -54,13 +54,13 @@ def retained(length: int, *, goal: float, gradient: bool = False) -> Case:
         f"ssm.retention_{length}" + ("_gradient" if gradient else ""),
         functools.partial(heads, length=length, gradient=gradient),
         form("chunked"),
-        form("parallel"),
+        form("recurrent"),
         peers,
         tolerance=1e-4,
         goal=goal,
         about=f"retention by chunks, 8 heads of {length}x64"
         + (", with gradients" if gradient else "")
-        + "; twin: the matrix",
+        + "; twin: token by token",
     )
 
 

@@ -29,6 +29,7 @@ ROWS = (
         ),
         tests=(
             "tests/models/test_ssm_stack.py",
+            "tests/ssm/test_divided.py",
             "tests/ssm/test_lru.py",
             "tests/ssm/test_recurrence.py",
             "tests/ssm/test_wkv.py",
@@ -137,6 +138,7 @@ ROWS = (
             "tests/models/test_ssm_stack.py",
             "tests/ssm/test_diagonal.py",
             "tests/ssm/test_discretization.py",
+            "tests/ssm/test_divided.py",
             "tests/ssm/test_lru.py",
             "tests/ssm/test_recurrence.py",
             "tests/ssm/test_s4.py",
@@ -164,6 +166,7 @@ ROWS = (
         ),
         tests=(
             "tests/models/test_ssm_stack.py",
+            "tests/ssm/test_divided.py",
             "tests/ssm/test_rational.py",
         ),
         experiments=("experiments.ssm_speed",),

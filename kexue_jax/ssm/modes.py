@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from kexue_jax._base import checks
+from kexue_jax._base.varying import all_varying
 
 
 def complex_modes(function: str, **arrays: Any) -> None:
@@ -88,4 +89,5 @@ def power_rows(
     def body(power: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         return power * factor, jnp.concatenate([power.real, power.imag], -1)
 
+    start, factor = all_varying(start, factor)
     return lax.scan(body, start, None, length=count, reverse=reverse)[1]

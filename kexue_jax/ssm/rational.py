@@ -16,6 +16,7 @@ from jax import lax
 
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax._base.varying import all_varying
 from kexue_jax.ssm.outputs import SsmOutput
 
 
@@ -121,7 +122,7 @@ def rtf_scan(
     start = jnp.zeros(shape, a.dtype) if state is None else state
     check_state(name, start, shape)
     start = jnp.asarray(start, accumulation_dtype(a))
-    wide_a, wide_c, wide_u = _wide(a, c, u)
+    start, wide_a, wide_c, wide_u = all_varying(start, *_wide(a, c, u))
 
     def body(state: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
         return _advance(state, wide_a, wide_c, u)

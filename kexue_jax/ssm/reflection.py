@@ -6,6 +6,7 @@ from jax import lax
 
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax._base.varying import all_varying
 from kexue_jax.ssm.rational import check_coefficients
 
 
@@ -35,6 +36,7 @@ def rtf_from_reflection(theta: jax.Array, *, limit: float = 1.0) -> jax.Array:
     k = limit * jnp.tanh(theta.astype(accumulation_dtype(theta)))
     d = k.shape[-1]
     start = jnp.zeros((*k.shape[:-1], d + 1), k.dtype).at[..., 0].set(1)
+    start, k = all_varying(start, k)
 
     def grow(a: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         i, k = step

@@ -152,7 +152,7 @@ def legs_scan_plain(
     """The readable twin of ``legs_scan``: ``legs_step``, one sample after the other."""
 
     def step(state: LegsState, sample: jax.Array) -> Any:
-        return legs_step(state, sample, n=n, **options)
+        return tuple(legs_step(state, sample, n=n, **options))
 
     if state is None:
         dtype = numerics.accumulation_dtype(u)

@@ -111,7 +111,6 @@ ROWS = (
         for measure, options in (
             ("legs", {"power": 0.5}),
             ("s4", {}),
-            ("lagt", {}),
         )
     ),
     Case(

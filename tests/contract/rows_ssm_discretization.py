@@ -46,7 +46,7 @@ def row(name, inputs, reference, first, method, **extra):
         reference,
         {"method": method, **extra},
         variant=" ".join([method, variant]).strip(),
-        extremes=method == "forward",
+        extremes=False,
         reason=GROWS if method == "zoh" else POLE,
         bad=bad(first),
     )
@@ -58,9 +58,7 @@ def wide(rng):
 
 ROWS = (
     row("discretize", systems, oracle.batch, "a", "zoh"),
-    row("discretize", systems, oracle.batch, "a", "bilinear"),
     row("discretize", wide, oracle.batch, "a", "gbt", alpha=0.3, variant="matrix b"),
     row("discretize_diagonal", diagonals, oracle.diagonal, "lam", "zoh"),
-    row("discretize_diagonal", diagonals, oracle.diagonal, "lam", "forward"),
     row("discretize_diagonal", diagonals, oracle.diagonal, "lam", "gbt", alpha=0.3),
 )

@@ -89,7 +89,6 @@ def step_row(method, **options):
 
 ROWS = (
     scan_row("trapezoid", norm="lmu", power=0.5),
-    scan_row("forward", norm="orthonormal"),
     scan_row("exact", norm="hippo"),
     step_row("trapezoid", norm="lmu"),
     step_row("exact", norm="hippo", power=1.0),

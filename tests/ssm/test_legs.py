@@ -51,7 +51,7 @@ def with_gradients(scan, method):
     )
 
 
-@pytest.mark.parametrize("method", LEGS_METHODS)
+@pytest.mark.parametrize("method", ["trapezoid", "forward", "exact"])
 def test_scan_equals_its_plain_twin_in_value_and_gradient(method) -> None:
     gradient, out = with_gradients(legs_scan, method)
     wanted_gradient, wanted = with_gradients(legs_scan_plain, method)
@@ -69,7 +69,7 @@ def test_scan_equals_dense_matrices(method) -> None:
 
 
 @pytest.mark.parametrize("form", [_together, _in_turn])
-@pytest.mark.parametrize(("length", "n"), [(1, 1), (1, 5), (6, 1), (3, 8), (20, 6)])
+@pytest.mark.parametrize(("length", "n"), [(1, 5), (6, 1), (9, 4)])
 def test_forms_for_every_platform_agree(form, length, n) -> None:
     u, x = signals(length, 2), signals(n, 2, seed=1)
     weights = step_weights("trapezoid", jnp.arange(length) + 3.0, 1.0)

@@ -79,18 +79,18 @@ def test_orders_of_convergence() -> None:
         errors = []
         for length in (1000, 4000):
             u = jnp.asarray(signal(length))
-            errors.append(relative(last(u, 16, method), legs_project(u, n=16)))
+            errors.append(relative(last(u, 64, method), legs_project(u, n=64)))
         order = np.log(errors[0] / errors[1]) / np.log(4)
         assert low < order < high, (method, order)
 
 
 def test_what_preserves_constants() -> None:
-    u = jnp.ones(200)
-    wanted = np.eye(16)[0]
+    u = jnp.ones(1000)
+    wanted = np.eye(64)[0]
     for method in ("trapezoid", "log_bilinear", "frozen_bilinear", "exact", "backward"):
-        assert np.abs(last(u, 16, method) - wanted).max() < 1e-13, method
+        assert np.abs(last(u, 64, method) - wanted).max() < 1e-12, method
     for method in ("bilinear", "ln_weight"):
-        assert np.abs(last(u, 16, method) - wanted).max() > 1e-4, method
+        assert np.abs(last(u, 64, method) - wanted).max() > 1e-4, method
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,11 @@ def test_flows_multiply_to_polynomials_of_m_over_n() -> None:
 
 def test_repeating_every_sample_changes_nothing() -> None:
     u = signal(150)
-    for method, bound in (("exact", 1e-13), ("trapezoid", 0.02)):
-        once = last(jnp.asarray(u), 16, method)
-        thrice = last(jnp.asarray(np.repeat(u, 3)), 16, method)
-        assert relative(thrice, once) < bound
+    once, thrice = (last(jnp.asarray(x), 16, "exact") for x in (u, np.repeat(u, 3)))
+    assert relative(thrice, once) < 1e-13
+    u = signal(1000)
+    once, slow = (last(jnp.asarray(x), 64, "trapezoid") for x in (u, np.repeat(u, 4)))
+    assert relative(slow, once) < 1e-3  # to the error of the step
 
 
 def test_forward_steps_explode_as_the_card_says() -> None:

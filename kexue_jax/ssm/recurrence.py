@@ -40,7 +40,11 @@ def linear_scan(
     reversed, so there is reverse mode only; "sequential" is the plain ``lax.scan``
     that the other forms are tested against, in both modes. Half types are computed in
     float32. The result has the dtype of b, complex where a is.
-    Cost: 2 flops an entry; O(L n) memory, and a is spread over the steps at most.
+    Cost: 2 flops an entry; O(L n) memory, and a is spread over the steps at most. On
+    one core of a CPU, 64 to 16,384 steps of 1 to 512 numbers, the loop was the fastest
+    everywhere but for ``lax.scan`` forward on one short row (0.7 of its time): it took
+    0.06 to 0.8 of the time of an associative scan, 0.1 to 0.4 with the gradient, which
+    took 0.2 to 1.0 of that of ``lax.scan``. On accelerators nothing was measured.
     Raises: TypeError or ValueError for shapes that do not fit, integers, an unknown
     method, "upper_lower" with a decay that varies in time.
     Example:

@@ -40,7 +40,7 @@ def selective_scan(
     Differs: the state is laid out (n, e), the wide axis last, which is several times
     faster on a CPU. The gradient keeps one state a chunk and makes the others again;
     it has reverse mode only. method="sequential" is the plain scan with the gradient
-    of JAX, the form that is read and tested against. Other accelerators than a CPU go
+    of JAX, the form that is read and tested against. On accelerators the scan goes
     chunk by chunk, in parallel inside.
     Cost: L e n exponentials, twice with the gradient; memory O(L e) for values and
     O(L (e + e n / chunk_size)) for the gradient, in place of O(L e n).

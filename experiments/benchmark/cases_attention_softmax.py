@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from experiments._harness.devices import DATA_AXIS, data_mesh, shard_batch
-from experiments.benchmark.case import Case, Form, Peer, Prepared
-from experiments.benchmark.forms import jitted
-from experiments.benchmark.peers_softmax import peers, torch_sdpa, with_gradient
+from experiments._harness.devices import DATA_AXIS
+from experiments.benchmark.case import Case, Peer, Prepared
+from experiments.benchmark.forms import spread, with_gradient
+from experiments.benchmark.peers_softmax import peers, torch_sdpa
 from kexue_jax import attention
 
 HEADS, WIDTH = 8, 64
@@ -26,16 +26,10 @@ def arrays(seed: int, *, n: int, count: int = 3) -> tuple[jax.Array, ...]:
     return tuple(jnp.asarray(x, jnp.float32) for x in made)
 
 
-def spread(function: Callable[..., Any]) -> Prepared:
+def by_heads(function: Callable[..., Any]) -> Prepared:
     """A function of [heads, n, d] with the heads divided over the devices."""
-
-    def build(*inputs: Any) -> Form:
-        mesh = data_mesh(HEADS)
-        heads = PartitionSpec(DATA_AXIS)
-        run = jax.shard_map(function, mesh=mesh, in_specs=heads, out_specs=heads)
-        return jitted(run, *shard_batch(mesh, inputs))
-
-    return Prepared(build)
+    heads = PartitionSpec(DATA_AXIS)
+    return spread(function, HEADS, heads, heads)
 
 
 def plain(n: int, *, causal: bool, gradient: bool, goal: float) -> Case:
@@ -51,8 +45,8 @@ def plain(n: int, *, causal: bool, gradient: bool, goal: float) -> Case:
     return Case(
         name,
         functools.partial(arrays, n=n, count=4 if gradient else 3),
-        spread(fast),
-        spread(twin),
+        by_heads(fast),
+        by_heads(twin),
         peers(causal=causal, gradient=gradient),
         tolerance=1e-4,
         goal=goal,
@@ -82,8 +76,8 @@ def pattern(kind: str, *, n: int = 4096) -> Case:
     return Case(
         f"attention.{kind}",
         functools.partial(arrays, n=n),
-        spread(functools.partial(form, causal=True, **options)),
-        spread(twin),
+        by_heads(functools.partial(form, causal=True, **options)),
+        by_heads(twin),
         (Peer("torch", torch_sdpa(mask=mask), label="torch SDPA, masked"),),
         tolerance=1e-4,
         about=f"causal {kind} attention, {options}, 8 heads of {n}x64; twin: masked",
@@ -101,7 +95,7 @@ def hashed(n: int = 4096) -> Case:
         return attention.blockwise_attention(qk, qk, v)
 
     def alone(form: Callable[..., Any]) -> Prepared:
-        prepared = spread(form)
+        prepared = by_heads(form)
         return Prepared(lambda *x: prepared.build(*x)._replace(value=None))
 
     return Case(

@@ -8,15 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmark.case import Case, Form, Peer, Prepared
-from experiments.benchmark.cases_attention_softmax import spread
-from experiments.benchmark.forms import jitted
+from experiments.benchmark.cases_attention_softmax import by_heads
+from experiments.benchmark.forms import jitted, with_gradient
 from experiments.benchmark.peers_linear import (
     causal_peers,
+    late,
     performer_favor,
     performer_full,
-    torch_form,
 )
-from experiments.benchmark.peers_softmax import with_gradient
 from kexue_jax import attention
 
 HEADS, WIDTH, FEATURES = 8, 64, 256
@@ -51,8 +50,8 @@ def causal(n: int, goal: float | None, *, gradient: bool = False) -> Case:
     return Case(
         f"attention.linear_causal_{n}" + ("_gradient" if gradient else ""),
         functools.partial(features, n=n, count=4 if gradient else 3),
-        spread(fast),
-        spread(twin),
+        by_heads(fast),
+        by_heads(twin),
         causal_peers(n, gradient=gradient),
         tolerance=1e-4,
         goal=goal,
@@ -70,9 +69,9 @@ def full(n: int = 16_384) -> Case:
     return Case(
         "attention.linear_full",
         functools.partial(features, n=n),
-        spread(attention.linear_attention),
-        spread(lambda *inputs: jax.lax.map(lambda x: head(*x), inputs)),
-        (Peer("performer-pytorch", torch_form(performer_full, False)),),
+        by_heads(attention.linear_attention),
+        by_heads(lambda *inputs: jax.lax.map(lambda x: head(*x), inputs)),
+        (Peer("performer-pytorch", late(performer_full, gradient=False)),),
         tolerance=1e-4,
         goal=0.85,
         about=f"linear attention, not causal, 8 heads of {n}x64; twin: head by head",
@@ -93,12 +92,12 @@ def favor(n: int, goal: float, *, is_causal: bool) -> Case:
             phi_q, phi_k, v, causal=is_causal, eps=0.0
         )
 
-    peer = torch_form(performer_favor(w, causal=is_causal), False)
+    peer = late(performer_favor(w, causal=is_causal), gradient=False)
     return Case(
         "attention.favor" + ("_causal" if is_causal else ""),
         functools.partial(small, n=n),
-        spread(fast),
-        spread(twin),
+        by_heads(fast),
+        by_heads(twin),
         (Peer("performer-pytorch", peer, tolerance=0.02),),
         tolerance=1e-4,
         goal=goal,

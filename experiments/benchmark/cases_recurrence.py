@@ -1,48 +1,20 @@
 """Diagonal recurrences from 1,024 to 65,536 steps, beside mambapy and a NumPy loop."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 
-from experiments._harness.devices import DATA_AXIS, data_mesh
-from experiments.benchmark.case import Case, Form, Peer, Prepared
-from experiments.benchmark.forms import jitted
-from experiments.benchmark.peers_recurrence import mambapy_scan, numpy_loop, torch_form
+from experiments._harness.devices import DATA_AXIS
+from experiments.benchmark.case import Case, Peer, Prepared
+from experiments.benchmark.forms import spread, with_gradient
+from experiments.benchmark.peers_recurrence import mambapy_scan, numpy_loop
+from experiments.benchmark.peers_torch import torch_form
 from kexue_jax.ssm import linear_scan
 
 SAME, LAST = PartitionSpec(), PartitionSpec(None, DATA_AXIS)
-
-
-def spread(
-    function: Callable[..., Any], size: int, specs: tuple[Any, ...], out: Any
-) -> Prepared:
-    """A function with an axis of ``size`` of its arrays divided over the devices."""
-
-    def build(*inputs: Any) -> Form:
-        mesh = data_mesh(size)
-        run = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=out)
-        placed = (
-            jax.device_put(x, NamedSharding(mesh, spec))
-            for x, spec in zip(inputs, specs, strict=True)
-        )
-        return jitted(run, *placed)
-
-    return Prepared(build)
-
-
-def with_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``f(*inputs, weights)``: the output, and gradients of sum(weights * output)."""
-
-    def run(*inputs: Any) -> Any:
-        out, pull = jax.vjp(function, *inputs[:-1])
-        return out, *pull(inputs[-1])
-
-    return run
 
 
 def arrays(seed: int, *, length: int, n: int, kind: str, gradient: bool) -> Any:

@@ -9,13 +9,14 @@ from jax.sharding import PartitionSpec
 
 from experiments._harness.devices import DATA_AXIS
 from experiments.benchmark.case import Case, Peer, Prepared
-from experiments.benchmark.cases_recurrence import LAST, spread, with_gradient
+from experiments.benchmark.cases_recurrence import LAST
+from experiments.benchmark.forms import spread, with_gradient
 from experiments.benchmark.peers_recurrence import (
-    torch_form,
     torch_retention_chunks,
     torch_retention_parallel,
     torch_wkv,
 )
+from experiments.benchmark.peers_torch import torch_form
 from kexue_jax.ssm import retention, retention_log_decays, wkv
 
 HEADS, WIDTH = 8, 64

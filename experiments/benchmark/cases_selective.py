@@ -9,8 +9,10 @@ from jax.sharding import PartitionSpec
 
 from experiments._harness.devices import DATA_AXIS
 from experiments.benchmark.case import Case, Peer, Prepared
-from experiments.benchmark.cases_recurrence import LAST, SAME, spread, with_gradient
-from experiments.benchmark.peers_recurrence import mambapy_selective, torch_form
+from experiments.benchmark.cases_recurrence import LAST, SAME
+from experiments.benchmark.forms import spread, with_gradient
+from experiments.benchmark.peers_recurrence import mambapy_selective
+from experiments.benchmark.peers_torch import torch_form
 from kexue_jax.ssm import selective_scan
 
 STATES = 16

@@ -1,7 +1,6 @@
 """S4, S4D and RTF: kernels and convolutions against the length and the state size."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,13 +9,14 @@ import numpy as np
 from jax import lax
 
 from experiments.benchmark.case import Case, Form, Peer
-from experiments.benchmark.forms import jitted
+from experiments.benchmark.forms import jitted, with_gradient
 from experiments.benchmark.peers_ssm_kernels import (
     torch_rtf_kernel,
     torch_s4_kernel,
     torch_s4d,
     torch_s4d_kernel,
 )
+from experiments.benchmark.peers_torch import torch_form
 from kexue_jax import ssm
 from kexue_jax.ssm.diagonal import s4d_kernel_plain
 
@@ -54,21 +54,11 @@ def composed(lam: Any, b: Any, c: Any, dt: Any, u: Any) -> jax.Array:
     return ssm.causal_fft_conv(u, kernel.T)
 
 
-def pulled(form: Callable[..., Any]) -> Callable[..., Any]:
-    """The form and the gradients of sum(weights * out) by all its inputs."""
-
-    def run(*inputs: Any) -> Any:
-        out, pull = jax.vjp(form, *inputs[:-1])
-        return out, *pull(inputs[-1])
-
-    return run
-
-
 def s4d_case(
     length: int, h: int, goal: float | None, *, gradient: bool = False
 ) -> Case:
     """S4D with 64 states a channel on one sequence."""
-    wrap = pulled if gradient else (lambda form: form)
+    wrap = with_gradient if gradient else (lambda form: form)
 
     def build(*inputs: Any) -> Form:
         return jitted(wrap(composed), *inputs)
@@ -79,7 +69,11 @@ def s4d_case(
         wrap(blocks),
         wrap(composed),
         (
-            Peer("torch", torch_s4d(gradient=gradient), label="torch, composed"),
+            Peer(
+                "torch",
+                torch_form(torch_s4d, gradient=gradient),
+                label="torch, composed",
+            ),
             Peer("jax", build, label="jax, composed"),
         ),
         tolerance=1e-3,

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 
+from experiments._harness.devices import data_mesh
 from experiments.benchmark.case import Form, Prepared
 from experiments.benchmark.cost import compiled_facts
 
@@ -25,6 +27,36 @@ def jitted(function: Callable[..., Any], *inputs: Any) -> Form:
         jax.block_until_ready(compiled(*inputs)),
         facts=facts,
     )
+
+
+def with_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``f(*inputs, weights)``: the output, and gradients of sum(weights * output)."""
+
+    def run(*inputs: Any) -> Any:
+        out, pull = jax.vjp(function, *inputs[:-1])
+        return out, *pull(inputs[-1])
+
+    return run
+
+
+def spread(function: Callable[..., Any], size: int, specs: Any, out: Any) -> Prepared:
+    """A function with an axis of ``size`` of its arrays divided over the devices.
+
+    ``specs`` is a PartitionSpec an input, or one for all of them.
+    """
+
+    def build(*inputs: Any) -> Form:
+        mesh, each = data_mesh(size), specs
+        if isinstance(specs, PartitionSpec):
+            each = (specs,) * len(inputs)
+        run = jax.shard_map(function, mesh=mesh, in_specs=each, out_specs=out)
+        placed = (
+            jax.device_put(x, NamedSharding(mesh, spec))
+            for x, spec in zip(inputs, each, strict=True)
+        )
+        return jitted(run, *placed)
+
+    return Prepared(build)
 
 
 def stepping(

@@ -7,38 +7,20 @@ import numpy as np
 
 from experiments._harness.extras import need
 from experiments.benchmark.case import Form, Peer
-from experiments.benchmark.forms import jitted
-from experiments.benchmark.peers_diffusers import all_threads
-from experiments.benchmark.peers_softmax import with_gradient
+from experiments.benchmark.forms import jitted, with_gradient
+from experiments.benchmark.peers_softmax import in_batch
+from experiments.benchmark.peers_torch import torch_form
 from kexue_jax import attention
 
 # attend(q, k, v) of tensors [1, heads, n, d].
 Attend = Callable[[Any, Any, Any], Any]
 
 
-def torch_form(attend: Callable[[], Attend], gradient: bool) -> Callable[..., Form]:
-    """``build(q, k, v[, weights])`` of arrays [heads, n, d]; ``attend`` comes late."""
+def late(attend: Callable[[], Attend], *, gradient: bool) -> Callable[..., Form]:
+    """``build(q, k, v[, weights])`` of arrays [heads, n, d]; ``attend()`` imports."""
 
     def build(*inputs: Any) -> Form:
-        torch = need("torch", "bench")
-
-        all_threads()
-        call = attend()
-        q, k, v, *weights = (torch.from_numpy(np.array(x))[None] for x in inputs)
-
-        def forward() -> Any:
-            with torch.no_grad():
-                return call(q, k, v)
-
-        def backward() -> Any:
-            leaves = [x.detach().requires_grad_() for x in (q, k, v)]
-            out = call(*leaves)
-            out.backward(weights[0])
-            return out.detach(), *(x.grad for x in leaves)
-
-        if gradient:
-            return Form(backward, tuple(x[0].numpy() for x in backward()))
-        return Form(forward, forward()[0].numpy())
+        return torch_form(in_batch(attend()), gradient=gradient)(*inputs)
 
     return build
 
@@ -101,10 +83,10 @@ def quadratic(*, gradient: bool) -> Callable[..., Form]:
 
 def causal_peers(n: int, *, gradient: bool) -> tuple[Peer, ...]:
     """Peers of the causal product; those that take seconds a call only up to 4,096."""
-    fla = torch_form(fla_chunks, gradient)
+    fla = late(fla_chunks, gradient=gradient)
     peers = [Peer("flash-linear-attention", fla, module="fla", label="fla, chunks")]
     if n <= 4096:
-        performer = torch_form(performer_causal, gradient)
+        performer = late(performer_causal, gradient=gradient)
         peers += [
             Peer("performer-pytorch", performer),
             Peer("jax", quadratic(gradient=gradient), label="masked n x n products"),

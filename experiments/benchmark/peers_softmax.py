@@ -1,5 +1,6 @@
 """Softmax attention of other libraries as peers: PyTorch's SDPA, jax.nn's."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from experiments._harness.extras import need
 from experiments.benchmark.case import Form, Peer
-from experiments.benchmark.forms import jitted
-from experiments.benchmark.peers_diffusers import all_threads
+from experiments.benchmark.forms import jitted, with_gradient
+from experiments.benchmark.peers_torch import torch_form
 
 # mask(n) -> boolean [n, n], or None where there is only the causal one.
 Mask = Callable[[int], Any] | None
@@ -24,27 +25,21 @@ def torch_sdpa(
     def build(*inputs: Any) -> Form:
         torch = need("torch", "bench")
 
-        all_threads()
-        q, k, v, *weights = (torch.from_numpy(np.array(x))[None] for x in inputs)
-        keep = None if mask is None else torch.from_numpy(np.array(mask(q.shape[-2])))
-        options = {"is_causal": causal, "attn_mask": keep}
-        attend = torch.nn.functional.scaled_dot_product_attention
-
-        def forward() -> Any:
-            with torch.no_grad():
-                return attend(q, k, v, **options)
-
-        def backward() -> Any:
-            leaves = [x.detach().requires_grad_() for x in (q, k, v)]
-            out = attend(*leaves, **options)
-            out.backward(weights[0])
-            return out.detach(), *(x.grad for x in leaves)
-
-        if gradient:
-            return Form(backward, tuple(x[0].numpy() for x in backward()))
-        return Form(forward, forward()[0].numpy())
+        n = inputs[0].shape[-2]
+        keep = None if mask is None else torch.from_numpy(np.array(mask(n)))
+        attend = functools.partial(
+            torch.nn.functional.scaled_dot_product_attention,
+            is_causal=causal,
+            attn_mask=keep,
+        )
+        return torch_form(in_batch(attend), gradient=gradient)(*inputs)
 
     return build
+
+
+def in_batch(attend: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors [1, heads, n, d] as one of [heads, n, d]."""
+    return lambda q, k, v: attend(q[None], k[None], v[None])[0]
 
 
 def jax_nn(*, causal: bool = False, gradient: bool = False) -> Callable[..., Form]:
@@ -59,16 +54,6 @@ def jax_nn(*, causal: bool = False, gradient: bool = False) -> Callable[..., For
         return jitted(with_gradient(attend) if gradient else attend, *inputs)
 
     return build
-
-
-def with_gradient(attend: Callable[..., jax.Array]) -> Callable[..., Any]:
-    """``f(q, k, v, weights)``: the output, and gradients of sum(weights * output)."""
-
-    def run(q: jax.Array, k: jax.Array, v: jax.Array, weights: jax.Array) -> Any:
-        out, pull = jax.vjp(attend, q, k, v)
-        return out, *pull(weights)
-
-    return run
 
 
 def peers(*, causal: bool, gradient: bool) -> tuple[Peer, ...]:

@@ -32,34 +32,10 @@ def convolved(torch: Any, u: Any, kernel: Any) -> Any:
     return torch.fft.irfft(top, 2 * length)[:, :length].T
 
 
-def torch_s4d(*, gradient: bool) -> Callable[..., Form]:
-    """``build(lam, b, c, dt, u[, weights])``: kernel and convolution of S4D."""
-
-    def build(*inputs: Any) -> Form:
-        torch = need("torch", "bench")
-        *parts, u = _tensors(torch, inputs[:5])
-
-        def run(*x: Any) -> Any:
-            lam, b, c, dt, u = x
-            return convolved(torch, u, vandermonde(torch, lam, b, c, dt, len(u)))
-
-        def forward() -> Any:
-            with torch.no_grad():
-                return run(*parts, u)
-
-        def backward() -> Any:
-            leaves = [x.detach().requires_grad_() for x in (*parts, u)]
-            out = run(*leaves)
-            out.backward(weights)
-            # PyTorch's gradient of a complex number is the conjugate of JAX's.
-            return out.detach(), *(x.grad.conj().resolve_conj() for x in leaves)
-
-        if not gradient:
-            return Form(forward, forward().numpy())
-        (weights,) = _tensors(torch, inputs[5:])
-        return Form(backward, tuple(x.numpy() for x in backward()))
-
-    return build
+def torch_s4d(lam: Any, b: Any, c: Any, dt: Any, u: Any) -> Any:
+    """Kernel and convolution of S4D, of tensors."""
+    torch = need("torch", "bench")
+    return convolved(torch, u, vandermonde(torch, lam, b, c, dt, len(u)))
 
 
 def torch_s4d_kernel(*, length: int) -> Callable[..., Form]:

@@ -7,7 +7,7 @@ and dtype, never for its value.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -125,6 +125,50 @@ def _free_length(
             return None
         length -= len(taken) if isinstance(taken, tuple) else 1
     return length if length >= 0 else None
+
+
+def broadcastable(
+    function: str, argument: str, value: Any, shape: tuple[int, ...]
+) -> None:
+    """Raise unless the array ``value`` broadcasts to ``shape``."""
+    try:
+        fits = np.broadcast_shapes(value.shape, shape) == tuple(shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        got, wanted = f"shape {value.shape}", f"broadcastable to {tuple(shape)}"
+        raise fail(function, argument, got, wanted)
+
+
+def leading(function: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """The common shape of leading axes; the fault is the first that does not fit."""
+    common: tuple[int, ...] = ()
+    for argument, shape in shapes.items():
+        try:
+            common = np.broadcast_shapes(common, shape)
+        except ValueError:
+            got = f"leading axes {list(shape)}"
+            wanted = f"of leading axes that fit {list(common)}"
+            raise fail(function, argument, got, wanted) from None
+    return common
+
+
+def state(
+    function: str, value: Any, kind: type, like: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise unless ``value``, the argument `state`, is of ``kind``, a NamedTuple.
+
+    ``like`` has the shape of each part; all must be of a floating dtype.
+    """
+    if not isinstance(value, kind):
+        wanted = f"a {kind.__name__}"
+        raise fail_type(function, "state", f"a {type(value).__name__}", wanted)
+    for part, shape in like.items():
+        found = getattr(value, part)
+        array(function, f"state.{part}", found)
+        if found.shape != shape:
+            got, wanted = f"shape {found.shape}", f"of shape {shape}"
+            raise fail(function, f"state.{part}", got, wanted)
 
 
 def same_dtype(function: str, **arguments: Any) -> None:

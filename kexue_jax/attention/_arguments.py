@@ -37,13 +37,7 @@ def check_mask(name: str, argument: str, mask: Any, shape: tuple[int, ...]) -> N
     if mask is None:
         return
     checks.array(name, argument, mask, "boolean")
-    try:
-        fits = np.broadcast_shapes(mask.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        got = f"shape {mask.shape}"
-        raise checks.fail(name, argument, got, f"broadcastable to {shape}")
+    checks.broadcastable(name, argument, mask, shape)
 
 
 def broadcast(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:

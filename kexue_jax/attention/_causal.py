@@ -82,7 +82,8 @@ causal_product.defvjp(_keep, _pull)
 
 def _by_platform(loop: Any, together: Any) -> Any:
     def chosen(options: Options, keep: bool, *inputs: Any) -> Any:
-        if _chunks(options, *inputs) == 1:
+        a = jax.tree.leaves(inputs)[0]
+        if a.shape[1] == options.chunk:
             return together(options, keep, *inputs)
         return lax.platform_dependent(
             *inputs,
@@ -91,12 +92,6 @@ def _by_platform(loop: Any, together: Any) -> Any:
         )
 
     return chosen
-
-
-def _chunks(options: Options, first: Any, *_: Any) -> int:
-    """How many chunks a row has; ``first`` is a, or the tuple that begins with it."""
-    a = first if hasattr(first, "shape") else first[0]
-    return a.shape[1] // options.chunk
 
 
 def _value(

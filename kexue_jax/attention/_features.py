@@ -43,7 +43,8 @@ def spread(
     if mask is None:
         return None
     checks.array(name, argument, mask, "boolean")
-    return _fitting(name, argument, mask, shape)
+    checks.broadcastable(name, argument, mask, shape)
+    return jnp.broadcast_to(jnp.asarray(mask), shape)
 
 
 def positions_kept(
@@ -59,34 +60,10 @@ def positions_kept(
     checks.array(name, argument, prefix_length, "integer")
     if not causal:
         raise checks.fail(name, argument, "an array", "None where not causal")
-    lengths = _fitting(name, argument, prefix_length, lead)
+    checks.broadcastable(name, argument, prefix_length, lead)
+    lengths = jnp.broadcast_to(jnp.asarray(prefix_length), lead)
     places = jnp.arange(n, dtype=lengths.dtype).reshape((1,) * len(lead) + (n,))
     return jnp.broadcast_to(places, (*lead, n)) < lengths[..., None]
-
-
-def _fitting(name: str, argument: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
-    try:
-        fits = np.broadcast_shapes(value.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        got, wanted = f"shape {value.shape}", f"broadcastable to {shape}"
-        raise checks.fail(name, argument, got, wanted)
-    return jnp.broadcast_to(jnp.asarray(value), shape)
-
-
-def check_state(name: str, state: Any, kind: type, like: dict[str, tuple]) -> Any:
-    """``state`` with every part of its shape and of a floating dtype; or raise."""
-    if not isinstance(state, kind):
-        wanted = f"a {kind.__name__}"
-        raise checks.fail_type(name, "state", f"a {type(state).__name__}", wanted)
-    for part, shape in like.items():
-        value = getattr(state, part)
-        checks.array(name, f"state.{part}", value)
-        if value.shape != shape:
-            got, wanted = f"shape {value.shape}", f"of shape {shape}"
-            raise checks.fail(name, f"state.{part}", got, wanted)
-    return state
 
 
 def wide(*arrays: jax.Array) -> list[jax.Array]:

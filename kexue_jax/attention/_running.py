@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from kexue_jax.attention._features import check_state, chunks_of, pad_rows
+from kexue_jax._base import checks
+from kexue_jax.attention._features import chunks_of, pad_rows
 
 
 class LogLinearState(NamedTuple):
@@ -59,7 +60,7 @@ def start_state(name: str, state: Any, lead: tuple, m: int, d: int, dtype: Any) 
             jnp.full((*lead, m), lowest(dtype), dtype),
         )
     shapes = {"s": (*lead, m, d), "z": (*lead, m), "c": (*lead, m)}
-    check_state(name, state, LogLinearState, shapes)
+    checks.state(name, state, LogLinearState, shapes)
     s, z, c = (jnp.asarray(part, dtype) for part in state)
     return LogLinearState(s, z, jnp.maximum(c, lowest(dtype)))
 

@@ -11,7 +11,6 @@ from kexue_jax.attention._features import (
     AttentionStep,
     causal_rows,
     check_features,
-    check_state,
     keep_keys,
     positions_kept,
     spread,
@@ -193,7 +192,7 @@ def _start(name: str, state: Any, k: Any, top_k: Any, v: Any) -> LinearAttention
         return LinearAttentionState(
             jnp.zeros(shapes["s"], k.dtype), jnp.zeros(shapes["z"], k.dtype)
         )
-    check_state(name, state, LinearAttentionState, shapes)
+    checks.state(name, state, LinearAttentionState, shapes)
     return LinearAttentionState(*(jnp.asarray(part, k.dtype) for part in state))
 
 

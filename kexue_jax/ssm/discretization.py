@@ -68,7 +68,7 @@ def discretize(
     weight = _implicit_weight(name, method, alpha, dtype)
     columns = b[..., None] if vector else b
     shapes = {"a": a.shape[:-2], "b": columns.shape[:-2], "dt": dt.shape}
-    lead = _lead(name, {**shapes, "alpha": weight.shape})
+    lead = checks.leading(name, {**shapes, "alpha": weight.shape})
     dt, weight = (
         jnp.broadcast_to(part, lead)[..., None, None] for part in (dt, weight)
     )
@@ -130,7 +130,7 @@ def discretize_diagonal(
     dt = dt if dt.ndim >= lam.ndim else dt[..., None]
     columns = b[..., None] if vector else b
     shapes = {"lam": lam.shape, "b": columns.shape[:-1], "dt": dt.shape}
-    shape = _lead(name, shapes)
+    shape = checks.leading(name, shapes)
     dt = jnp.broadcast_to(dt, shape)
     z = dt * jnp.broadcast_to(lam, shape).astype(dtype)
     columns = jnp.broadcast_to(columns, (*shape, columns.shape[-1])).astype(dtype)
@@ -190,16 +190,3 @@ def _implicit_weight(function: str, method: Any, alpha: Any, dtype: Any) -> jax.
         wanted = f"None for the method {method!r}"
         raise checks.fail(function, "alpha", alpha, wanted)
     return jnp.asarray(_IMPLICIT.get(method, 0.0), jnp.finfo(dtype).dtype)
-
-
-def _lead(function: str, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """The common shape of leading axes; the fault is the first that does not fit."""
-    common: tuple[int, ...] = ()
-    for argument, shape in shapes.items():
-        try:
-            common = np.broadcast_shapes(common, shape)
-        except ValueError:
-            got = f"leading axes {list(shape)}"
-            wanted = f"of leading axes that fit {list(common)}"
-            raise checks.fail(function, argument, got, wanted) from None
-    return common

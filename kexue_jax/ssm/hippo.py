@@ -82,21 +82,28 @@ def hippo_matrices(
     check_measure(name, measure, n, norm)
     check_options(name, measure, window=window, kappa=kappa, alpha=alpha, power=power)
     checks.float_dtype(name, "dtype", dtype)
-    if measure == "legt":
-        a, b = _legt(n)
-    elif measure == "legs":
-        a, b = (part / power for part in _legs(n))
-    elif measure == "lagt":
-        a, b = _lagt(n, kappa, alpha)
-    elif measure == "fourier_all":
-        a, b = _fourier_all(n)
-    else:
-        a, b = _fourier(n) if measure == "fourier" else _fourier_real(n)
+    a, b = plain_matrices(measure, n, kappa, alpha)
+    speed = window * power  # a measure has at most one of them
     scale = norm_scale(measure, n, norm, alpha)
-    a, b = a * (scale / scale[:, None]) / window + 0.0, b / scale / window
+    a, b = a * (scale / scale[:, None]) / speed + 0.0, b / scale / speed
     if measure in COMPLEX:
         dtype = jnp.promote_types(jnp.dtype(dtype), jnp.complex64)
     return HippoMatrices(jnp.asarray(a, dtype), jnp.asarray(b, dtype))
+
+
+def plain_matrices(
+    measure: str, n: int, kappa: float, alpha: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """A and B of ``hippo_matrices`` for "orthonormal" and window = power = 1."""
+    if measure == "lagt":
+        return _lagt(n, kappa, alpha)
+    return {
+        "legt": _legt,
+        "legs": _legs,
+        "fourier": _fourier,
+        "fourier_real": _fourier_real,
+        "fourier_all": _fourier_all,
+    }[measure](n)
 
 
 def check_measure(

@@ -7,15 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kexue_jax._base import checks
-from kexue_jax.ssm.mimo import (
-    Mimo,
-    begin,
-    check_params,
-    check_sequence,
-    normals,
-    scanned,
-    stepped,
-)
+from kexue_jax.ssm.mimo import Layer, Mimo, advanced, applied, normals
 from kexue_jax.ssm.outputs import SsmOutput
 
 
@@ -122,11 +114,7 @@ def lru_apply(
         >>> print(state.shape, out.shape)
         (8,) (5, 2)
     """
-    name = "lru_apply"
-    wide = check_params(name, params, LruParams, **_LRU)
-    check_sequence(name, u, params, "... l h")
-    system = _lru_system(wide)
-    return scanned(system, u, begin(name, state, u.shape[:-2], system.a))
+    return applied("lru_apply", _LRU_LAYER, params, u, state)
 
 
 def lru_step(state: jax.Array, params: LruParams, u: jax.Array) -> SsmOutput:
@@ -147,11 +135,7 @@ def lru_step(state: jax.Array, params: LruParams, u: jax.Array) -> SsmOutput:
         >>> print(lru_step(jnp.zeros(8) + 0j, params, jnp.ones(2)).out.shape)
         (2,)
     """
-    name = "lru_step"
-    wide = check_params(name, params, LruParams, **_LRU)
-    check_sequence(name, u, params, "... h")
-    system = _lru_system(wide)
-    return stepped(system, u, begin(name, _given(name, state), u.shape[:-1], system.a))
+    return advanced("lru_step", _LRU_LAYER, state, params, u)
 
 
 def slru_init(
@@ -211,11 +195,7 @@ def slru_apply(
         >>> print(slru_apply(params, jnp.ones((5, 2))).out.shape)
         (5, 2)
     """
-    name = "slru_apply"
-    wide = check_params(name, params, SlruParams, **_SLRU)
-    check_sequence(name, u, params, "... l h")
-    system = _slru_system(wide)
-    return scanned(system, u, begin(name, state, u.shape[:-2], system.a))
+    return applied("slru_apply", _SLRU_LAYER, params, u, state)
 
 
 def slru_step(state: jax.Array, params: SlruParams, u: jax.Array) -> SsmOutput:
@@ -236,11 +216,7 @@ def slru_step(state: jax.Array, params: SlruParams, u: jax.Array) -> SsmOutput:
         >>> print(slru_step(jnp.zeros(8), params, jnp.ones(2)).out.shape)
         (2,)
     """
-    name = "slru_step"
-    wide = check_params(name, params, SlruParams, **_SLRU)
-    check_sequence(name, u, params, "... h")
-    system = _slru_system(wide)
-    return stepped(system, u, begin(name, _given(name, state), u.shape[:-1], system.a))
+    return advanced("slru_step", _SLRU_LAYER, state, params, u)
 
 
 def _lru_system(p: LruParams) -> Mimo:
@@ -249,15 +225,15 @@ def _lru_system(p: LruParams) -> Mimo:
     return Mimo(a, gain * p.b_re, gain * p.b_im, p.c_re, p.c_im, p.d)
 
 
+_LRU_LAYER = Layer(LruParams, _LRU, _lru_system)
+
+
 def _slru_system(p: SlruParams) -> Mimo:
     gain = jnp.exp(p.gamma_log)[:, None]
     return Mimo(jnp.exp(-jnp.exp(p.nu_log)), gain * p.b, None, p.c, None, p.d)
 
 
-def _given(function: str, state: Any) -> Any:
-    if state is None:
-        raise checks.fail_type(function, "state", "None", "an array")
-    return state
+_SLRU_LAYER = Layer(SlruParams, _SLRU, _slru_system)
 
 
 def _uniform(key: jax.Array, n: int, dtype: Any) -> jax.Array:

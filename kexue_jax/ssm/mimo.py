@@ -4,6 +4,7 @@ x_t = a x_{t-1} + B u_t, y_t = Re(C x_t) + d u_t with a, B, C complex, B and C a
 and imaginary parts: what S5 and LRU share.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -27,15 +28,35 @@ class Mimo(NamedTuple):
     d: jax.Array
 
 
-def scanned(system: Mimo, u: jax.Array, state: jax.Array) -> SsmOutput:
-    """All outputs of ``u [..., L, h]`` from a state [..., n], and the last state."""
+class Layer(NamedTuple):
+    """A kind of parameters, the shape of each field, and the system that they make."""
+
+    kind: type
+    patterns: dict[str, str]
+    system: Callable[[Any], Mimo]
+
+
+def applied(
+    function: str, layer: Layer, params: Any, u: jax.Array, state: Any
+) -> SsmOutput:
+    """All outputs of ``u [..., L, h]`` from a state [..., n] or None, all checked."""
+    system = layer.system(_wide(function, params, layer))
+    _check_sequence(function, u, params, "... l h")
+    start = _begin(function, state, u.shape[:-2], system.a)
     wide = u.astype(system.d.dtype)
-    states = linear_scan(system.a, _drive(system, wide), h0=state)
+    states = linear_scan(system.a, _drive(system, wide), h0=start)
     return SsmOutput(states[..., -1, :], _read(system, states, wide).astype(u.dtype))
 
 
-def stepped(system: Mimo, u: jax.Array, state: jax.Array) -> SsmOutput:
+def advanced(
+    function: str, layer: Layer, state: jax.Array, params: Any, u: jax.Array
+) -> SsmOutput:
     """The output of one more input ``u [..., h]``, and the state after it."""
+    system = layer.system(_wide(function, params, layer))
+    _check_sequence(function, u, params, "... h")
+    if state is None:
+        raise checks.fail_type(function, "state", "None", "an array")
+    state = _begin(function, state, u.shape[:-1], system.a)
     wide = u.astype(system.d.dtype)
     decay = system.a.reshape((1,) * (state.ndim - 1) + system.a.shape)
     state = decay * state + _drive(system, wide)
@@ -59,22 +80,22 @@ def _read(system: Mimo, x: jax.Array, u: jax.Array) -> jax.Array:
     return jnp.einsum("...n,hn->...h", parts, both) + through
 
 
-def check_params(function: str, params: Any, kind: type, **patterns: str) -> Any:
+def _wide(function: str, params: Any, layer: Layer) -> Any:
     """The fields widened to at least float32, or an error that names one of them."""
-    if not isinstance(params, kind):
+    if not isinstance(params, layer.kind):
         got = f"a {type(params).__name__}"
-        raise checks.fail_type(function, "params", got, f"a {kind.__name__}")
+        raise checks.fail_type(function, "params", got, f"a {layer.kind.__name__}")
     letters: dict[str, Any] = {}
-    fields = params._asdict()  # ty: ignore
+    fields = {field: getattr(params, field) for field in layer.patterns}
     for field, value in fields.items():
         checks.array(function, f"params.{field}", value)
-        letters[f"params.{field}"] = (value, patterns[field])
+        letters[f"params.{field}"] = (value, layer.patterns[field])
     checks.same_dtype(function, **{f"params.{k}": v for k, v in fields.items()})
     checks.shapes(function, **letters)
-    return kind(*(jnp.asarray(x, accumulation_dtype(x)) for x in fields.values()))
+    return layer.kind(*(jnp.asarray(x, accumulation_dtype(x)) for x in fields.values()))
 
 
-def check_sequence(function: str, u: Any, params: Any, pattern: str) -> None:
+def _check_sequence(function: str, u: Any, params: Any, pattern: str) -> None:
     """Raise unless u has the pattern, h features and the dtype of the parameters."""
     checks.array(function, "u", u)
     checks.same_dtype(function, params=params.d, u=u)
@@ -83,7 +104,7 @@ def check_sequence(function: str, u: Any, params: Any, pattern: str) -> None:
         raise checks.fail(function, "u", f"shape {u.shape}", "without empty axes")
 
 
-def begin(function: str, state: Any, lead: tuple[int, ...], a: jax.Array) -> jax.Array:
+def _begin(function: str, state: Any, lead: tuple[int, ...], a: jax.Array) -> jax.Array:
     """The state [..., n] to begin with, of the dtype of a; None is zeros."""
     shape = (*lead, *a.shape)
     if state is None:

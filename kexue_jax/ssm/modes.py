@@ -45,15 +45,8 @@ def step_sizes(function: str, dt: Any, like: Any) -> jax.Array:
 
 def spread_leading(function: str, **arrays: tuple[Any, int]) -> list[jax.Array]:
     """Arrays, each with its number of own axes, with one common leading shape."""
-    lead: tuple[int, ...] = ()
-    for argument, (value, own) in arrays.items():
-        shape = value.shape[: value.ndim - own]
-        try:
-            lead = np.broadcast_shapes(lead, shape)
-        except ValueError:
-            got = f"leading axes {list(shape)}"
-            wanted = f"of leading axes that fit {list(lead)}"
-            raise checks.fail(function, argument, got, wanted) from None
+    shapes = {name: x.shape[: x.ndim - own] for name, (x, own) in arrays.items()}
+    lead = checks.leading(function, shapes)
     return [
         jnp.broadcast_to(value, lead + value.shape[value.ndim - own :])
         for value, own in arrays.values()

@@ -63,10 +63,10 @@ def linear_scan(
     lead, rest = b.shape[:axis], b.shape[axis + 1 :]
     if 0 in b.shape:
         raise checks.fail(name, "b", f"shape {b.shape}", "without empty axes")
-    _fits(name, "a", a, b.shape)
+    checks.broadcastable(name, "a", a, b.shape)
     if h0 is not None:
         checks.array(name, "h0", h0, "inexact")
-        _fits(name, "h0", h0, lead + rest)
+        checks.broadcastable(name, "h0", h0, lead + rest)
     out_dtype, dtype = _dtypes(b, a, h0)
     a, b = (jnp.asarray(x, dtype) for x in (a, b))
     a = a.reshape((1,) * (b.ndim - a.ndim) + a.shape)
@@ -100,7 +100,7 @@ def linear_scan_step(state: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     name = "linear_scan_step"
     for argument, value in (("state", state), ("a", a), ("b", b)):
         checks.array(name, argument, value, "inexact")
-        _fits(name, argument, value, state.shape)
+        checks.broadcastable(name, argument, value, state.shape)
     out_dtype, dtype = _dtypes(state, a, b)
     h, a, b = (_spread(jnp.asarray(x, dtype), state.ndim) for x in (state, a, b))
     return (a * h + b).astype(out_dtype)
@@ -144,7 +144,7 @@ def ssm_recurrent(
     lead: Any = letters["..."]
     if state is not None:
         checks.array(name, "state", state, "inexact")
-        _fits(name, "state", state, (*lead, a.shape[0]))
+        checks.broadcastable(name, "state", state, (*lead, a.shape[0]))
     out_dtype, dtype = _dtypes(u, a, b, c, state)
     a, b, c, u = all_varying(*(jnp.asarray(x, dtype) for x in (a, b, c, u)))
     start = jnp.zeros((), dtype) if state is None else jnp.asarray(state, dtype)
@@ -189,7 +189,7 @@ def causal_fft_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
         raise checks.fail(name, "u", f"shape {u.shape}", "without empty axes")
     length = u.shape[-2]
     shape = (*u.shape[:-2], kernel.shape[-2], u.shape[-1])
-    _fits(name, "kernel", kernel, shape)
+    checks.broadcastable(name, "kernel", kernel, shape)
     out_dtype, dtype = _dtypes(u, kernel)
     u, kernel = jnp.asarray(u, dtype), jnp.asarray(kernel[..., :length, :], dtype)
     size = fast_length(length + kernel.shape[-2] - 1)
@@ -239,17 +239,6 @@ def _axis(name: str, axis: Any, ndim: int) -> int:
         wanted = f"an axis of `b`, which has {ndim}"
         raise checks.fail(name, "axis", axis, wanted)
     return int(axis) % ndim
-
-
-def _fits(name: str, argument: str, value: Any, shape: tuple[int, ...]) -> None:
-    """Raise unless ``value`` broadcasts to ``shape``."""
-    try:
-        fits = np.broadcast_shapes(value.shape, shape) == tuple(shape)
-    except ValueError:
-        fits = False
-    if not fits:
-        got, wanted = f"shape {value.shape}", f"broadcastable to {tuple(shape)}"
-        raise checks.fail(name, argument, got, wanted)
 
 
 def _dtypes(first: Any, *others: Any) -> tuple[Any, Any]:

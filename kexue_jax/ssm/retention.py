@@ -152,13 +152,7 @@ def _check(name: str, lead: str, q: Any, k: Any, v: Any, state: Any) -> None:
 
 def _check_decay(name: str, log_decay: Any, shape: tuple[int, ...]) -> None:
     checks.array(name, "log_decay", log_decay)
-    try:
-        fits = np.broadcast_shapes(log_decay.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        got, wanted = f"shape {log_decay.shape}", f"broadcastable to {shape}"
-        raise checks.fail(name, "log_decay", got, wanted)
+    checks.broadcastable(name, "log_decay", log_decay, shape)
 
 
 def _by_chunks(chunk: int, q: Any, k: Any, v: Any, w: Any, s: Any) -> Any:

@@ -9,10 +9,10 @@ import numpy as np
 
 from kexue_jax._base import checks
 from kexue_jax.ssm.hippo import (
-    LEGENDRE,
     check_measure,
     check_options,
     norm_scale,
+    plain_matrices,
 )
 from kexue_jax.ssm.modes import check_complex_dtype
 
@@ -79,8 +79,8 @@ def nplr(
     scale = power * window  # a measure has at most one of them
     lam = (-shift + 1j * frequencies) / scale
     p = v.conj().T @ rank / math.sqrt(scale)
-    weights, start = norm_scale(measure, n, norm, alpha), _input(measure, n, alpha)
-    b = v.conj().T @ start / scale
+    weights = norm_scale(measure, n, norm, alpha)
+    b = v.conj().T @ plain_matrices(measure, n, kappa, alpha)[1] / scale
     if np.ptp(weights) == 0:
         b = b / weights[0]  # v stays unitary
     else:
@@ -125,16 +125,3 @@ def _low_rank(measure: str, n: int, kappa: float) -> tuple[np.ndarray, float]:
     if measure == "fourier_real":
         ones[1::2], ones[2::2] = math.sqrt(2), 0.0
     return math.sqrt(2) * ones, 0.0
-
-
-def _input(measure: str, n: int, alpha: float) -> np.ndarray:
-    """B in orthonormal coefficients, for window = power = 1."""
-    if measure in LEGENDRE:
-        return np.sqrt(2 * (2 * np.arange(n) + 1))
-    if measure == "lagt":
-        return np.cumprod(np.concatenate([[1.0], 1 + alpha / np.arange(1, n)]))
-    if measure == "fourier_all":
-        return np.ones(n)
-    if measure == "fourier":
-        return np.full(n, 2.0)
-    return math.sqrt(2) * _low_rank(measure, n, 0.5)[0][:, 0]

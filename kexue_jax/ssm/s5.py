@@ -8,15 +8,7 @@ import numpy as np
 
 from kexue_jax._base import checks
 from kexue_jax.ssm.discretization import phi_1
-from kexue_jax.ssm.mimo import (
-    Mimo,
-    begin,
-    check_params,
-    check_sequence,
-    normals,
-    scanned,
-    stepped,
-)
+from kexue_jax.ssm.mimo import Layer, Mimo, advanced, applied, normals
 from kexue_jax.ssm.outputs import SsmOutput
 from kexue_jax.ssm.s4_nplr import nplr
 
@@ -120,11 +112,7 @@ def s5_apply(
         >>> print(state.shape, out.shape)
         (4,) (5, 2)
     """
-    name = "s5_apply"
-    wide = check_params(name, params, S5Params, **_FIELDS)
-    check_sequence(name, u, params, "... l h")
-    system = _system(wide)
-    return scanned(system, u, begin(name, state, u.shape[:-2], system.a))
+    return applied("s5_apply", _S5_LAYER, params, u, state)
 
 
 def s5_step(state: jax.Array, params: S5Params, u: jax.Array) -> SsmOutput:
@@ -145,13 +133,7 @@ def s5_step(state: jax.Array, params: S5Params, u: jax.Array) -> SsmOutput:
         >>> print(s5_step(jnp.zeros(4) + 0j, params, jnp.ones(2)).out.shape)
         (2,)
     """
-    name = "s5_step"
-    wide = check_params(name, params, S5Params, **_FIELDS)
-    check_sequence(name, u, params, "... h")
-    if state is None:
-        raise checks.fail_type(name, "state", "None", "an array")
-    system = _system(wide)
-    return stepped(system, u, begin(name, state, u.shape[:-1], system.a))
+    return advanced("s5_step", _S5_LAYER, state, params, u)
 
 
 def _system(p: S5Params) -> Mimo:
@@ -160,3 +142,6 @@ def _system(p: S5Params) -> Mimo:
     drive = (dt * phi_1(rate))[:, None] * jax.lax.complex(p.b_re, p.b_im)
     parts = drive.real, drive.imag, 2 * p.c_re, 2 * p.c_im
     return Mimo(jnp.exp(rate), *parts, p.d)
+
+
+_S5_LAYER = Layer(S5Params, _FIELDS, _system)

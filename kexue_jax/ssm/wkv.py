@@ -1,10 +1,10 @@
 """The time mixing of RWKV-4: a weighted mean of the past, with a running maximum."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from kexue_jax._base import checks
@@ -79,16 +79,11 @@ def wkv(
     keys, values, w, u, *parts = all_varying(
         *steps, w.reshape(*lead, -1), u.reshape(*lead, -1), *start
     )
-    form = {"sequential": _sequential, "associative": _associative}
-    arrays = (min(chunk_size, k.shape[-2]), keys, values, w, u, WkvState(*parts))
-    if method == "auto":
-        end, mean = lax.platform_dependent(
-            *arrays[1:],
-            cpu=lambda *x: _sequential(arrays[0], *x),
-            default=lambda *x: _associative(arrays[0], *x),
-        )
-    else:
-        end, mean = form[method](*arrays)
+    chunk = min(chunk_size, k.shape[-2])
+    loop, parallel = (functools.partial(f, chunk) for f in (_sequential, _associative))
+    auto = functools.partial(lax.platform_dependent, cpu=loop, default=parallel)
+    forms = {"auto": auto, "sequential": loop, "associative": parallel}
+    end, mean = forms[method](keys, values, w, u, WkvState(*parts))
     out = jax.nn.sigmoid(wide) * jnp.moveaxis(mean, 0, -2)
     return SsmOutput(end, out.astype(v.dtype))
 
@@ -147,14 +142,7 @@ def _start(name: str, state: Any, shape: tuple[int, ...], dtype: Any) -> WkvStat
     if state is None:
         none = jnp.zeros(shape, dtype)
         return WkvState(none, none, jnp.full(shape, NOTHING, dtype))
-    if not isinstance(state, WkvState):
-        got = f"a {type(state).__name__}"
-        raise checks.fail_type(name, "state", got, "a WkvState")
-    for part, value in state._asdict().items():
-        checks.array(name, f"state.{part}", value)
-        if np.shape(value) != shape:
-            got = f"shape {np.shape(value)}"
-            raise checks.fail(name, f"state.{part}", got, f"of shape {shape}")
+    checks.state(name, state, WkvState, dict.fromkeys(WkvState._fields, shape))
     return WkvState(*(jnp.asarray(part, dtype) for part in state))
 
 

@@ -85,7 +85,7 @@ POOL = 16  # neighboring positions whose losses are averaged in the figure
 def main(config: Config) -> None:
     """Train, judge, draw, report."""
     text = settings.load(config)
-    images = load_images(config.images, "" if unset(config) else config.images_dir)
+    images = load_images(config.images, config.images_dir)
     kinds = chosen(config.mixers)
     counts = {kind: parameters(config, kind, VOCABULARY) for kind in kinds}
     run = open_run(config)
@@ -119,11 +119,6 @@ def chosen(mixers: str) -> tuple[str, ...]:
             f"{missing[-1]!r} is missing"
         )
     return tuple(kind for kind in KINDS if kind in names)
-
-
-def unset(config: Config) -> bool:
-    """Whether no folder of images is named."""
-    return config.images_dir == "none"
 
 
 def read_bytes(

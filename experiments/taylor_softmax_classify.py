@@ -72,8 +72,7 @@ def main(config: Config) -> None:
             f"flag --orders={config.orders}: wanted even integers from 2 to "
             f"{HIGHEST_ORDER}"
         )
-    folder = "" if config.data_dir == "none" else config.data_dir
-    data = load_images(config.dataset, folder)
+    data = load_images(config.dataset, config.data_dir)
     parts = split(data, config.train_size, config.validation_size)
     run = open_run(config)
     seeds = [config.seed + i for i in range(config.num_seeds)]

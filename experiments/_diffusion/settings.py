@@ -89,8 +89,8 @@ class DiffusionConfig(TrainingConfig):
 def load(config: DiffusionConfig) -> ImageData:
     """The images of the run, which fit its settings; UserError where they do not."""
     training_mesh(config.mesh, config.batch_size)  # refuses before there is a folder
-    folder = "" if config.data_dir == "none" else config.data_dir
-    images = load_images(config.dataset, folder, image_size=config.image_size)
+    size = config.image_size
+    images = load_images(config.dataset, config.data_dir, image_size=size)
     if config.conditional and not images.num_classes:
         raise UserError(f"--conditional: the images of {images.source} have no labels")
     return images

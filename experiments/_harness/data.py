@@ -21,7 +21,9 @@ __all__ = ["DATASETS", "Batches", "ImageData", "Rows", "load_images"]
 DATASETS = ("digits", "mnist", "cifar10", "folder")
 
 
-def load_images(dataset: str, data_dir: str = "", *, image_size: int = 64) -> ImageData:
+def load_images(
+    dataset: str, data_dir: str = "none", *, image_size: int = 64
+) -> ImageData:
     """The images of ``dataset``, one of DATASETS, split in a fixed way.
 
     "digits" is bundled with scikit-learn; "mnist" (IDX files), "cifar10" (binary
@@ -40,7 +42,7 @@ def load_images(dataset: str, data_dir: str = "", *, image_size: int = 64) -> Im
         raise UserError(
             f"flag --dataset={dataset}: wanted one of {', '.join(DATASETS)}"
         )
-    if not data_dir:
+    if data_dir in ("", "none"):
         raise UserError(
             f"--dataset={dataset} needs --data_dir, the folder of its files"
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from experiments._harness.errors import UserError
@@ -113,6 +114,29 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
         return jax.device_put(leaf, everywhere)
 
     return jax.tree.map(place, tree)
+
+
+def by_rows(
+    function: Callable[..., Any], params: Any, arrays: tuple[Any, ...], *, at_once: int
+) -> list[np.ndarray]:
+    """The arrays of ``function(params, *arrays)``, a tuple by rows, part by part.
+
+    A part of ``at_once`` rows goes over the devices of this process; the last rows are
+    computed twice rather than in a program of their own.
+    """
+    total = len(arrays[0])
+    count = min(at_once, total)
+    mesh, parts = data_mesh(count), []
+    params = replicate(mesh, params)
+    for first in range(0, total, count):
+        part = slice(min(first, total - count), min(first, total - count) + count)
+        batch = shard_batch(mesh, tuple(x[part] for x in arrays))
+        parts.append((part, function(params, *batch)))
+    found = [np.empty((total, *x.shape[1:]), x.dtype) for x in parts[0][1]]
+    for part, results in parts:
+        for whole, result in zip(found, results, strict=True):
+            whole[part] = np.asarray(result)
+    return found
 
 
 def jit_step(step: Callable[..., Any], state: Any) -> Callable[..., Any]:

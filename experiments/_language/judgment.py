@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._harness.data_text import VOCABULARY
-from experiments._harness.devices import data_mesh, replicate, shard_batch
+from experiments._harness.devices import by_rows
 from experiments._language.losses import MASK, cross_entropy
 from kexue_jax.models import Model
 
@@ -61,19 +61,8 @@ class Judge:
         else:
             asked = hidden_places(rows.shape) if places is None else places
             seen, wanted = np.where(asked, MASK, tokens), tokens
-        count = min(self.at_once, len(rows))
-        mesh = data_mesh(count)
-        params, parts = replicate(mesh, params), []
-        for first in range(0, len(rows), count):
-            # The last texts are scored twice rather than in a program of their own.
-            first = min(first, len(rows) - count)
-            part = slice(first, first + count)
-            batch = shard_batch(mesh, (seen[part], wanted[part]))
-            parts.append((part, self._score(params, *batch)))
-        loss = np.zeros(wanted.shape, np.float32)
-        right = np.zeros(wanted.shape, bool)
-        for part, (nats, hit) in parts:
-            loss[part], right[part] = np.asarray(nats), np.asarray(hit)
+        texts = seen, wanted
+        loss, right = by_rows(self._score, params, texts, at_once=self.at_once)
         return Scores(loss, right, asked)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._harness.data_types import ImageData
-from experiments._harness.devices import data_mesh, replicate, shard_batch
+from experiments._harness.devices import by_rows
 from experiments._language.losses import Loss, cross_entropy
 from kexue_jax.models import Model
 
@@ -40,14 +40,9 @@ def accuracy(model: Model, params: Any, rows: np.ndarray) -> float:
     """The share of images whose label has the largest logit after the last pixel."""
 
     @jax.jit
-    def best(params: Any, pixels: jax.Array) -> jax.Array:
-        return jnp.argmax(model.apply(params, pixels)[:, -1], -1)
+    def best(params: Any, pixels: jax.Array) -> tuple[jax.Array]:
+        return (jnp.argmax(model.apply(params, pixels)[:, -1], -1),)
 
-    count = min(AT_ONCE, len(rows))
-    mesh, told = data_mesh(count), np.zeros(len(rows), np.int32)
-    params, tokens = replicate(mesh, params), rows.astype(np.int32)
-    for first in range(0, len(rows), count):
-        first = min(first, len(rows) - count)
-        part = slice(first, first + count)
-        told[part] = np.asarray(best(params, shard_batch(mesh, tokens[part, :-1])))
-    return float((told == tokens[:, -1]).mean())
+    pixels = rows[:, :-1].astype(np.int32)
+    (told,) = by_rows(best, params, (pixels,), at_once=AT_ONCE)
+    return float((told == rows[:, -1]).mean())

@@ -208,7 +208,12 @@ ROWS = (
         extremes=False,
         follows=None,
         reason="it has no array arguments",
-        bad=(Bad("dtype", static={"dtype": int}), Bad("heads", static={"heads": 0})),
+        bad=(
+            Bad("dtype", static={"dtype": int}),
+            Bad("dtype", static={"dtype": "no such type"}),
+            Bad("heads", static={"heads": 0}),
+            Bad("heads", static={"heads": True}),
+        ),
     ),
     *forms(
         "ssm.wkv",

@@ -23,7 +23,9 @@ def form(name: str) -> Iterator[None]:
 
 def close(got, wanted, bound: float = 1e-12) -> bool:
     """Whether two trees agree to ``bound`` times the largest entry of all."""
-    ours, theirs = jax.tree.leaves(got), jax.tree.leaves(wanted)
+    ours, theirs = (
+        [np.asarray(leaf) for leaf in jax.tree.leaves(tree)] for tree in (got, wanted)
+    )
     scale = max(float(np.abs(leaf).max(initial=1e-300)) for leaf in theirs)
     pairs = zip(ours, theirs, strict=True)
     errors = [float(np.abs(a - b).max(initial=0)) for a, b in pairs]

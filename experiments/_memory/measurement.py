@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._memory import memories
-from experiments._memory.memories import HELD, MEASURES, STEPS, relative
+from experiments._memory.memories import ENDLESS, HELD, MEASURES, STEPS, relative
 from kexue_jax import ssm
 
 PARTS = 5
@@ -68,6 +68,8 @@ def _of_size(report: Report, signals: np.ndarray, n: int, window: int) -> None:
         report.influence[measure] = kept.influence()
         energy = kept.influence() ** 2
         report.older[measure] = float(energy[window:].sum() / energy.sum())
+        if measure in ENDLESS:
+            read = kept._replace(reach=length).reads(signals)
         report.parts[measure] = _by_parts(read, signals)
     for measure in ("legt", "fourier_real"):
         size = memories.size_of(measure, n)
@@ -87,7 +89,7 @@ def _of_size(report: Report, signals: np.ndarray, n: int, window: int) -> None:
 
 
 def _by_parts(read: np.ndarray, signals: np.ndarray) -> np.ndarray:
-    """Errors by part of the history; what no read-out reaches is read as 0."""
+    """Errors by part of the history; what is before a window is read as 0."""
     whole = np.zeros_like(signals)
     whole[:, signals.shape[-1] - read.shape[-1] :] = read
     pairs = zip(

@@ -26,6 +26,7 @@ STEPS = (
 )
 HELD = ("forward", "backward", "bilinear", "zoh")
 MEASURES = ("legs", "legt", "lagt", "fourier_real", "s4")
+ENDLESS = ("lagt", "s4")  # whose functions reach back beyond the window
 NAMES = {
     "legs": "LegS",
     "legt": "LegT",

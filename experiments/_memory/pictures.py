@@ -74,12 +74,15 @@ def _capped(values: np.ndarray) -> float:
 
 def _read_back(run: Run, report: Report, signal: np.ndarray, sizes: list[int]) -> None:
     """The first channel, and what two sizes read back of it, one file a measure."""
-    time = np.arange(len(signal))
+    time, top = np.arange(len(signal)), 1.2 * np.abs(signal).max()
     for measure in MEASURES:
         series: dict[str, Any] = {"series": (time, signal)}
         for n in (sizes[len(sizes) // 2], sizes[-1]):
             read = report.reads[measure, n][0]
-            series[f"n = {n}"] = (time[len(time) - len(read) :], np.clip(read, -4, 4))
+            series[f"n = {n}"] = (
+                time[len(time) - len(read) :],
+                np.clip(read, -top, top),
+            )
         short = measure.removesuffix("_real")
         curves(
             run.path(f"reads_{short}.png"),

@@ -31,10 +31,30 @@ def unit_param(shape: tuple[int, ...], *, variance: float) -> nnx.Param:
     return uniform_param(shape, bound=math.sqrt(3 * variance))
 
 
+def widened(param: Any, *like: jax.Array) -> jax.Array:
+    """A real parameter in at least float32, and in at least the dtype of ``like``."""
+    value = jnp.asarray(param[...])
+    return value.astype(jnp.result_type(value, jnp.float32, *like))
+
+
+def rest(shape: tuple[int, ...], param: Any, kind: Any = jnp.float32) -> jax.Array:
+    """A state of zeros, as wide as the parameter is and as ``kind`` at least."""
+    return jnp.zeros(shape, jnp.result_type(widened(param), kind))
+
+
 def paired(re: Any, im: Any) -> jax.Array:
     """The complex array of two real parameters, in at least float32."""
-    wide = jnp.promote_types(re[...].dtype, jnp.float32)
-    return lax.complex(re[...].astype(wide), im[...].astype(wide))
+    return lax.complex(widened(re), widened(im))
+
+
+def spread(rows: jax.Array, lead: tuple[int, ...]) -> jax.Array:
+    """``rows [h, n]`` for every sequence, so that all of a state has ``lead`` axes."""
+    return jnp.broadcast_to(rows, (*lead, *rows.shape))
+
+
+def first(rows: jax.Array) -> jax.Array:
+    """The ``[h, n]`` that were spread."""
+    return rows.reshape(-1, *rows.shape[-2:])[0]
 
 
 class Steps(nnx.Module):
@@ -46,9 +66,7 @@ class Steps(nnx.Module):
 
     def __call__(self) -> jax.Array:
         middle = (math.log(DT_MAX) + math.log(DT_MIN)) / 2
-        shift = self.shift[...]
-        wide = shift.astype(jnp.promote_types(shift.dtype, jnp.float32))
-        return jnp.exp(middle + wide)
+        return jnp.exp(middle + widened(self.shift))
 
 
 class Modes(nnx.Module):
@@ -59,9 +77,7 @@ class Modes(nnx.Module):
         self.frequency = number_param(lam.imag)
 
     def __call__(self) -> jax.Array:
-        decay, frequency = self.decay_log[...], self.frequency[...]
-        wide = jnp.promote_types(decay.dtype, jnp.float32)
-        return lax.complex(-jnp.exp(decay.astype(wide)), frequency.astype(wide))
+        return lax.complex(-jnp.exp(widened(self.decay_log)), widened(self.frequency))
 
 
 class Gate(nnx.Module):
@@ -96,21 +112,23 @@ class S4Mixer(nnx.Module):
         lam, p, b = self._parts()
         c, dt = paired(self.c_re, self.c_im), self.steps()
         kernel = ssm.s4_kernel(lam, p, b, c, dt, length=self.length, half=True)
-        kernel = kernel[:, : x.shape[-2]].T.astype(x.dtype)
-        y = ssm.causal_fft_conv(x, kernel)
+        y = ssm.causal_fft_conv(x, kernel[:, : x.shape[-2]].T)
         return self.out(y + x * along_last(self.d[...], x))
 
-    def start(self, lead: tuple[int, ...]) -> jax.Array:
-        return jnp.zeros((*lead, *self.c_re[...].shape), jnp.complex64)
-
-    def step(self, state: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        lam, p, b = self._parts()
+    def start(self, lead: tuple[int, ...]) -> Any:
+        """Zeros, and beside them the row of outputs, which is solved for once."""
+        lam, p, _ = self._parts()
         dt, row = self.steps(), paired(self.c_re, self.c_im)
         options: dict[str, Any] = {"length": self.length, "half": True}
         c = ssm.s4_truncate(lam, p, row, dt, inverse=True, **options)
-        matrices = ssm.s4_step_matrices(lam, p, b, dt, half=True)
-        state, y = ssm.s4_step(state.astype(c.dtype), matrices, c, x, half=True)
-        return state, self.out(y + x * along_last(self.d[...], x))
+        return jnp.zeros((*lead, *c.shape), c.dtype), spread(c, lead)
+
+    def step(self, state: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+        (lam, p, b), (memory, rows) = self._parts(), state
+        matrices = ssm.s4_step_matrices(lam, p, b, self.steps(), half=True)
+        c = first(rows)
+        memory, y = ssm.s4_step(memory.astype(c.dtype), matrices, c, x, half=True)
+        return (memory, rows), self.out(y + x * along_last(self.d[...], x))
 
 
 class S4dMixer(nnx.Module):
@@ -134,7 +152,7 @@ class S4dMixer(nnx.Module):
         return self.out(y + x * along_last(self.d[...], x))
 
     def start(self, lead: tuple[int, ...]) -> jax.Array:
-        return jnp.zeros((*lead, *self.c_re[...].shape), jnp.complex64)
+        return rest((*lead, *self.c_re[...].shape), self.c_re, jnp.complex64)
 
     def step(self, state: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         lam, b, c, dt = self._parts()
@@ -151,23 +169,27 @@ class RtfMixer(nnx.Module):
         self.d, self.out = unit_param((width,), variance=1.0), Gate(width)
         self.length = length
 
-    def _coefficients(self) -> tuple[jax.Array, jax.Array]:
-        theta, b = jnp.asarray(self.theta[...]), jnp.asarray(self.b[...])
+    def _coefficients(self, *like: jax.Array) -> tuple[jax.Array, jax.Array]:
+        # Wide: a denominator that is rounded to a half type may lose its stability.
+        theta, b = widened(self.theta, *like), widened(self.b, *like)
         return ssm.rtf_from_reflection(theta, limit=0.999), b
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = ssm.rtf_kernel(*self._coefficients(), length=self.length)
-        y = ssm.causal_fft_conv(x, kernel[:, : x.shape[-2]].T.astype(x.dtype))
+        kernel = ssm.rtf_kernel(*self._coefficients(x), length=self.length)
+        y = ssm.causal_fft_conv(x, kernel[:, : x.shape[-2]].T)
         return self.out(y + x * along_last(self.d[...], x))
 
-    def start(self, lead: tuple[int, ...]) -> jax.Array:
-        return jnp.zeros((*lead, *self.b[...].shape), jnp.float32)
+    def start(self, lead: tuple[int, ...]) -> Any:
+        """Zeros, and beside them the row of outputs, which is solved for once."""
+        c = ssm.rtf_to_companion(*self._coefficients(), length=self.length).c
+        return rest((*lead, *c.shape), self.b), spread(c, lead)
 
-    def step(self, state: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        a, b = self._coefficients()
-        c = ssm.rtf_to_companion(a, b, length=self.length).c
-        state, y = ssm.rtf_step(state, a.astype(x.dtype), c.astype(x.dtype), x)
-        return state, self.out(y + x * along_last(self.d[...], x))
+    def step(self, state: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+        (a, _), (memory, rows) = self._coefficients(x), state
+        c = first(rows).astype(a.dtype)
+        memory, y = ssm.rtf_step(memory, a, c, x.astype(a.dtype))
+        y = y.astype(x.dtype) + x * along_last(self.d[...], x)
+        return (memory, rows), self.out(y)
 
 
 FORMS = {
@@ -188,17 +210,21 @@ class SystemMixer(nnx.Module):
             setattr(self, field, number_param(value))
         self.size, self.out = n, Gate(width)
 
-    def _params(self, like: jax.Array) -> Any:
-        values = (getattr(self, field)[...].astype(like.dtype) for field in self.fields)
-        return self.type(*values)
+    def _params(self, x: jax.Array) -> Any:
+        """In at least float32: a rounded phase would be wrong after a few steps."""
+        values = (getattr(self, field) for field in self.fields)
+        return self.type(*(widened(value, x) for value in values))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.out(FORMS[self.kind][1](self._params(x), x).out)
+        params = self._params(x)
+        y = FORMS[self.kind][1](params, x.astype(params.d.dtype)).out
+        return self.out(y.astype(x.dtype))
 
     def start(self, lead: tuple[int, ...]) -> jax.Array:
-        dtype = jnp.float32 if self.kind == "slru" else jnp.complex64
-        return jnp.zeros((*lead, self.size), dtype)
+        kind = jnp.float32 if self.kind == "slru" else jnp.complex64
+        return rest((*lead, self.size), getattr(self, self.fields[0]), kind)
 
     def step(self, state: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        state, y = FORMS[self.kind][2](state, self._params(x), x)
-        return state, self.out(y)
+        params = self._params(x)
+        state, y = FORMS[self.kind][2](state, params, x.astype(params.d.dtype))
+        return state, self.out(y.astype(x.dtype))

@@ -11,7 +11,7 @@ from flax import nnx
 from kexue_jax import ssm
 from kexue_jax.models.functional import uniform_param
 from kexue_jax.models.layers import Dense, along_last
-from kexue_jax.models.ssm_mixers import Steps, number_param
+from kexue_jax.models.ssm_mixers import Steps, number_param, rest, widened
 
 State = Any
 NOTHING = -1e30  # the logarithm of no weight at all, finite for the gradient
@@ -36,9 +36,8 @@ class RwkvMixer(nnx.Module):
         self.speed = number_param(-5 + 8 * share**0.7)
         self.bonus = number_param(np.full(width, math.log(0.3)))
 
-    def _rates(self, like: jax.Array) -> tuple[jax.Array, jax.Array]:
-        speed, bonus = self.speed[...], self.bonus[...]
-        return -jnp.exp(speed).astype(like.dtype), bonus.astype(like.dtype)
+    def _rates(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return -jnp.exp(widened(self.speed, x)), widened(self.bonus, x)
 
     def _rkv(self, x: jax.Array, before: jax.Array) -> list[jax.Array]:
         rows = ((self.mix_r, self.r), (self.mix_k, self.k), (self.mix_v, self.v))
@@ -51,7 +50,7 @@ class RwkvMixer(nnx.Module):
         return self.out(ssm.wkv(r, k, v, decay, bonus).out)
 
     def start(self, lead: tuple[int, ...]) -> State:
-        zeros = jnp.zeros((*lead, self.mix_r[...].shape[0]), jnp.float32)
+        zeros = rest((*lead, self.mix_r[...].shape[0]), self.mix_r)
         none = ssm.WkvState(zeros, zeros, jnp.full_like(zeros, NOTHING))
         return zeros, none
 
@@ -60,7 +59,7 @@ class RwkvMixer(nnx.Module):
         r, k, v = self._rkv(x, before.astype(x.dtype))
         decay, bonus = self._rates(x)
         memory, y = ssm.wkv_step(memory, r, k, v, decay, bonus)
-        return (x, memory), self.out(y)
+        return (x.astype(before.dtype), memory), self.out(y)
 
 
 class RetentionMixer(nnx.Module):
@@ -84,8 +83,9 @@ class RetentionMixer(nnx.Module):
         normal = (wide * jax.lax.rsqrt(size + 1e-5)).astype(x.dtype)
         return self.out(jax.nn.swish(self.gate(x)) * normal.reshape(x.shape))
 
-    def _decays(self, like: jax.Array) -> jax.Array:
-        return ssm.retention_log_decays(heads=self.heads).astype(like.dtype)
+    def _decays(self, x: jax.Array) -> jax.Array:
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        return ssm.retention_log_decays(heads=self.heads, dtype=wide)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         q, k, v = (jnp.moveaxis(part, -2, -3) for part in self._qkv(x))
@@ -94,7 +94,7 @@ class RetentionMixer(nnx.Module):
 
     def start(self, lead: tuple[int, ...]) -> State:
         d = self.q.kernel[...].shape[1] // self.heads
-        return jnp.zeros((*lead, self.heads, d, d), jnp.float32)
+        return rest((*lead, self.heads, d, d), self.q.kernel)
 
     def step(self, state: State, x: jax.Array) -> tuple[State, jax.Array]:
         q, k, v = self._qkv(x)
@@ -119,10 +119,11 @@ class MambaMixer(nnx.Module):
     def _select(self, x: jax.Array) -> tuple[jax.Array, ...]:
         """The arguments of the scan, from what the convolution gives."""
         # The bias is softplus^-1 of the step size: log(e^dt - 1).
-        bias = jnp.log(jnp.expm1(self.steps())).astype(x.dtype)
-        delta = jax.nn.softplus(self.high(self.low(x)) + along_last(bias, x))
-        a = -jnp.exp(self.a_log[...]).astype(x.dtype)
-        return x, delta, a, self.b(x), self.c(x), self.d[...].astype(x.dtype)
+        wide = self.high(self.low(x)).astype(jnp.promote_types(x.dtype, jnp.float32))
+        bias = along_last(jnp.log(jnp.expm1(self.steps())), wide)
+        delta = jax.nn.softplus(wide + bias).astype(x.dtype)
+        a = -jnp.exp(widened(self.a_log, x))
+        return x, delta, a, self.b(x), self.c(x), widened(self.d, x)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         u, kernel = self.enter(x), self.kernel[...]
@@ -136,8 +137,8 @@ class MambaMixer(nnx.Module):
     def start(self, lead: tuple[int, ...]) -> State:
         taps, wide = self.kernel[...].shape
         size = self.a_log[...].shape[1]
-        zeros = jnp.zeros((*lead, taps - 1, wide), jnp.float32)
-        return zeros, jnp.zeros((*lead, size, wide), jnp.float32)
+        zeros = rest((*lead, taps - 1, wide), self.kernel)
+        return zeros, rest((*lead, size, wide), self.kernel)
 
     def step(self, state: State, x: jax.Array) -> tuple[State, jax.Array]:
         before, memory = state
@@ -146,4 +147,5 @@ class MambaMixer(nnx.Module):
         mixed = jnp.einsum("...td,td->...d", window, kernel[::-1].astype(u.dtype))
         u = jax.nn.silu(mixed + along_last(self.bias[...], u))
         memory, y = ssm.selective_step(memory, *self._select(u))
-        return (window[..., 1:, :], memory), self.out(y * jax.nn.silu(self.gate(x)))
+        window = window[..., 1:, :].astype(before.dtype)
+        return (window, memory), self.out(y * jax.nn.silu(self.gate(x)))

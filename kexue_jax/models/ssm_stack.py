@@ -14,7 +14,13 @@ from flax import nnx
 from kexue_jax._base import checks
 from kexue_jax.models.functional import Params, functional, uniform_param
 from kexue_jax.models.layers import Dense, dropout
-from kexue_jax.models.ssm_mixers import RtfMixer, S4dMixer, S4Mixer, SystemMixer
+from kexue_jax.models.ssm_mixers import (
+    RtfMixer,
+    S4dMixer,
+    S4Mixer,
+    SystemMixer,
+    rest,
+)
 from kexue_jax.models.ssm_mixers_gated import MambaMixer, RetentionMixer, RwkvMixer
 from kexue_jax.models.transformer import LayerNorm
 
@@ -75,8 +81,9 @@ def ssm_stack(
     Differs: norms first and one shape of network for all. "s4" and "rtf" have their
     parameters for sequences of at most ``length``. Retention has no rotation. RTF is
     parametrized by reflections, so it is stable throughout.
-    Cost: what the mixer costs, and 2 n width (2 hidden) flops a layer. A step of "s4"
-    or "rtf" solves for the row of outputs again: O(state_size^3).
+    Cost: what the mixer costs, and 2 n width (2 hidden) flops a layer. The states of
+    "s4" and "rtf" hold their rows of outputs, for which ``start`` solves once:
+    O(state_size^3 log length) a channel; a step is O(state_size).
     Raises: TypeError or ValueError for a bad argument or shape, when built or traced.
     Example:
         >>> import jax, jax.numpy as jnp
@@ -228,7 +235,8 @@ class StackStart(Stack):
             raise checks.fail_type("ssm_stack", "lead", got, "a tuple of sizes")
         width = self.out.kernel[...].shape[0]
         memories = tuple(block.mixer.start(lead) for block in self.blocks)
-        return memories, jnp.zeros((*lead, width), jnp.float32), jnp.zeros(())
+        total = rest((*lead, width), self.out.kernel)
+        return memories, total, jnp.zeros((), total.dtype)
 
 
 class Block(nnx.Module):

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from kexue_jax._base import checks, numerics
+from kexue_jax._base.elimination import solved
 from kexue_jax.ssm.hippo import NORMS, HippoMatrices, norm_scale
 
 
@@ -99,7 +100,7 @@ def change_basis(a: jax.Array, b: jax.Array, transform: jax.Array) -> HippoMatri
     m = jnp.broadcast_to(m, wide_a.shape)
     exact = lax.Precision.HIGHEST
     left = jnp.matmul(m, wide_a, precision=exact)
-    new_a = jnp.linalg.solve(m.mT, left.mT).mT
+    new_a = solved(m.mT, left.mT).mT
     new_b = jnp.einsum("...ik,...k->...i", m, b.astype(dtype), precision=exact)
     return HippoMatrices(new_a.astype(a.dtype), new_b.astype(b.dtype))
 

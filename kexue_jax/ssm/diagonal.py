@@ -1,6 +1,7 @@
 """Diagonal state spaces, S4D and DSS: where they start, and their kernels."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,9 @@ from kexue_jax.ssm.s4_nplr import nplr
 from kexue_jax.ssm.s4_recurrence import along, check_read, read
 
 KINDS = ("legs", "lin", "inv", "real")
+METHODS = ("zoh", "bilinear")
 _BLOCK = 64  # powers computed in full; the others are their multiples
+Power = Callable[[int], jax.Array]
 
 
 class S4dInit(NamedTuple):
@@ -74,12 +77,14 @@ def s4d_kernel(
     dt: float | jax.Array,
     *,
     length: int,
+    method: str = "zoh",
 ) -> jax.Array:
-    """The convolution kernel of diagonal systems, input held over each step.
+    """The convolution kernel of diagonal systems, modes and their conjugates.
 
-    K_l = 2 Re sum_n c_n b_n dt phi_1(lam_n dt) e^(l lam_n dt), l < length, phi_1(z) =
-    (e^z - 1) / z: modes and their conjugates. With l = 64 i + j the powers are products
-    of two short tables, and the sum over n one real matrix product.
+    K_l = 2 Re sum_n c_n B_n A_n^l, l < length, with the input held over each step, A =
+    e^z, B = dt phi_1(z) b, z = lam dt, phi_1(z) = (e^z - 1) / z; "bilinear" has A = (1
+    + z / 2) / (1 - z / 2), B = dt b / (1 - z / 2). With l = 64 i + j the powers are
+    products of two short tables, and the sum over n one real matrix product.
 
     Shapes: lam, b, c [..., n] complex, dt a number or [...], real; all [...] broadcast
     -> [..., length], real.
@@ -87,7 +92,8 @@ def s4d_kernel(
     Differs: the paper sums the matrix of all powers, length n exponentials in place of
     n (64 + length / 64).
     Cost: 4 length n flops a channel; memory O(length), and O(n length / 64).
-    Raises: TypeError or ValueError for shapes or dtypes that do not fit.
+    Raises: TypeError or ValueError for shapes or dtypes that do not fit, an unknown
+    method.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.ssm import s4d_kernel
@@ -98,17 +104,18 @@ def s4d_kernel(
     name = "s4d_kernel"
     complex_modes(name, lam=lam, b=b, c=c)
     checks.count(name, "length", length)
-    weights, rate = held_modes(name, lam, b, c, dt)
-    return mode_sums(weights, rate, int(length))
+    return mode_sums(*stepped_modes(name, lam, b, c, dt, method), int(length))
 
 
 def s4d_kernel_plain(
     lam: jax.Array, b: jax.Array, c: jax.Array, dt: float | jax.Array, *, length: int
 ) -> jax.Array:
     """The readable twin of ``s4d_kernel``: the Vandermonde matrix of all powers."""
-    weights, rate = held_modes("s4d_kernel_plain", lam, b, c, dt)
+    size = step_sizes("s4d_kernel_plain", dt, lam)[..., None]
+    rate = size * lam
     times = jnp.arange(length).reshape((1,) * rate.ndim + (length,))
     matrix = jnp.exp(rate[..., None] * times)
+    weights = c * b * (size * phi_1(rate))
     return 2 * jnp.einsum("...n,...nl->...l", weights, matrix).real
 
 
@@ -119,17 +126,20 @@ def s4d_step(
     c: jax.Array,
     dt: float | jax.Array,
     u: jax.Array,
+    *,
+    method: str = "zoh",
 ) -> SsmOutput:
     """The output of one more input, and the state after it, in O(n).
 
-    x <- e^(lam dt) x + dt phi_1(lam dt) b u, y = 2 Re(c x).
+    x <- A x + B u, y = 2 Re(c x), A and B of the method as in ``s4d_kernel``.
 
     Shapes: state [..., h, n], lam, b, c [h, n] complex, dt a number or [h], u [..., h]
     -> SsmOutput(state [..., h, n], out [..., h]).
     Article: kexue.fm/archives/10162.  Paper: arXiv 2206.11893.
     Differs: no.
     Cost: O(h n).
-    Raises: TypeError or ValueError for shapes or dtypes that do not fit.
+    Raises: TypeError or ValueError for shapes or dtypes that do not fit, an unknown
+    method.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.ssm import s4d_step
@@ -141,9 +151,9 @@ def s4d_step(
     complex_modes(name, lam=lam, b=b, c=c)
     check_channels(name, lam, b, c, dt)
     check_read(name, state, c, u)
-    drive, rate = held_modes(name, lam, b, jnp.ones_like(c), dt)
-    wide = u.astype(rate.real.dtype)
-    new = along(jnp.exp(rate), state) * state + along(drive, state) * wide[..., None]
+    drive, power = stepped_modes(name, lam, b, jnp.ones_like(c), dt, method)
+    wide = u.astype(drive.real.dtype)
+    new = along(power(1), state) * state + along(drive, state) * wide[..., None]
     return SsmOutput(new, read(c, new, True).astype(u.dtype))
 
 
@@ -182,30 +192,38 @@ def dss_kernel(
     total = length * phi_1(length * falling) / phi_1(falling)
     weights = w * _bounded_reciprocal(lam * total)
     none = jnp.zeros_like(weights)
-    early = mode_sums(jnp.where(rising, none, weights), falling, int(length))
-    late = mode_sums(jnp.where(rising, weights, none), falling, int(length))
+
+    def power(j: int) -> jax.Array:
+        return jnp.exp(j * falling)
+
+    early = mode_sums(jnp.where(rising, none, weights), power, int(length))
+    late = mode_sums(jnp.where(rising, weights, none), power, int(length))
     return (early + late[..., ::-1]) / 2
 
 
-def held_modes(
-    function: str, lam: Any, b: Any, c: Any, dt: Any
-) -> tuple[jax.Array, jax.Array]:
-    """c b dt phi_1(lam dt) and lam dt, [..., n] each."""
+def stepped_modes(
+    function: str, lam: Any, b: Any, c: Any, dt: Any, method: str
+) -> tuple[jax.Array, Power]:
+    """c B and j -> A^j of one step, [..., n] each, j a Python integer."""
+    checks.choice(function, "method", method, METHODS)
     size = step_sizes(function, dt, lam)
     own = {"lam": (lam, 1), "b": (b, 1), "c": (c, 1), "dt": (size, 0)}
     lam, b, c, size = spread_leading(function, **own)
-    rate = size[..., None] * lam
-    return c * b * (size[..., None] * phi_1(rate)), rate
+    size = size[..., None]
+    z = size * lam
+    if method == "zoh":
+        return c * b * (size * phi_1(z)), lambda j: jnp.exp(j * z)
+    decay = (1 + z / 2) / (1 - z / 2)
+    return c * b * (size / (1 - z / 2)), lambda j: decay**j
 
 
-def mode_sums(weights: jax.Array, rate: jax.Array, length: int) -> jax.Array:
-    """2 Re sum_n weights_n e^(l rate_n), [..., n] -> [..., length], in two levels."""
+def mode_sums(weights: jax.Array, power: Power, length: int) -> jax.Array:
+    """2 Re sum_n weights_n A_n^l, [..., n] -> [..., length], in two levels."""
     block = min(_BLOCK, 2 ** math.ceil(math.log2(max(length, 2)) / 2))
     count = -(-length // block)
-    one = jnp.ones_like(rate)
-    inner = power_rows(one, jnp.exp(rate), block)
+    inner = power_rows(jnp.ones_like(weights), power(1), block)
     # Rows of the conjugate hold Re and -Im: products of rows are Re of products.
-    outer = power_rows(weights.conj(), jnp.exp(block * rate).conj(), count)
+    outer = power_rows(weights.conj(), power(block).conj(), count)
     sums = jnp.einsum(
         "i...m,j...m->...ij", outer, inner, precision=lax.Precision.HIGHEST
     )

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from kexue_jax._base import checks
-from kexue_jax.ssm.diagonal import check_channels, held_modes
+from kexue_jax.ssm.diagonal import Power, check_channels, stepped_modes
 from kexue_jax.ssm.modes import channel_inputs, complex_modes, power_rows
 from kexue_jax.ssm.outputs import SsmOutput
 from kexue_jax.ssm.recurrence import linear_scan
@@ -27,20 +27,22 @@ def s4d_conv(
     *,
     state: jax.Array | None = None,
     block: int = 32,
+    method: str = "zoh",
 ) -> SsmOutput:
     """The outputs of diagonal systems for a whole sequence, and the state after it.
 
-    x_t = e^(lam dt) x_{t-1} + dt phi_1(lam dt) b u_t, y_t = 2 Re(c x_t), for h channels
-    of n modes and their conjugates: the causal convolution with ``s4d_kernel``, from
+    x_t = A x_{t-1} + B u_t, y_t = 2 Re(c x_t), for h channels of n modes and their
+    conjugates, A and B of the method: the causal convolution with ``s4d_kernel``, from
     any state. For blocks u_g of time and the states x_g that enter them, y_g = T u_g +
-    2 Re(c e^((i + 1) lam dt) x_g), T the Toeplitz matrix of the kernel's beginning.
+    2 Re(c A^(i + 1) x_g), T the Toeplitz matrix of the kernel's beginning.
 
     Shapes: lam, b, c [h, n] complex, dt a number or [h], u [..., L, h], state [..., h,
     n] complex or None: zeros -> SsmOutput(state [..., h, n], out [..., L, h]).
     Article: kexue.fm/archives/10162.  Paper: arXiv 2206.11893.
     Differs: the paper convolves by FFT, which gives no state to go on from.
     Cost: 2 L h (block + 4 n) flops in products of matrices; memory O(L h n / block).
-    Raises: TypeError or ValueError for shapes or dtypes that do not fit.
+    Raises: TypeError or ValueError for shapes or dtypes that do not fit, an unknown
+    method.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.ssm import s4d_conv
@@ -57,16 +59,16 @@ def s4d_conv(
     if 0 in u.shape:
         raise checks.fail(name, "u", f"shape {u.shape}", "without empty axes")
     start = _start(name, state, (*lead, h, n), lam)
-    drive, rate = held_modes(name, lam, b, jnp.ones_like(c), dt)
+    drive, power = stepped_modes(name, lam, b, jnp.ones_like(c), dt, method)
     block = min(int(block), length)
     count = -(-length // block)
-    tables = _tables(drive, rate, c, block)
-    wide = u.astype(rate.real.dtype).reshape(-1, length, h).transpose(2, 0, 1)
+    tables = _tables(drive, power, c, block)
+    wide = u.astype(drive.real.dtype).reshape(-1, length, h).transpose(2, 0, 1)
     rows, padding = wide.shape[1], count * block - length
     blocks = jnp.pad(wide, [(0, 0), (0, 0), (0, padding)])
     blocks = blocks.reshape(h, rows * count, block)
     added = _contract("hgj,jhm->hgm", blocks, tables.absorb)
-    states = _entering(start, added, rate, block)
+    states = _entering(start, added, power(block))
     flat = states.reshape(h, rows * count, n)
     parts = jnp.concatenate([flat.real, flat.imag], -1)
     out = _contract("hgj,hji->hgi", blocks, tables.inside)
@@ -77,7 +79,7 @@ def s4d_conv(
     last = _contract(
         "hgj,jhm->hgm", wide[..., length - rest :], tables.absorb[padding:]
     )
-    end = jnp.exp(rest * rate)[:, None] * states[:, :, -1] + _paired(last)
+    end = power(rest)[:, None] * states[:, :, -1] + _paired(last)
     end = jnp.moveaxis(end, 0, 1).reshape(*lead, h, n)
     return SsmOutput(end, out.reshape(u.shape).astype(u.dtype))
 
@@ -91,8 +93,8 @@ class Tables(NamedTuple):
     emit: jax.Array
 
 
-def _tables(drive: Any, rate: Any, c: Any, block: int) -> Tables:
-    decay = jnp.exp(rate)
+def _tables(drive: Any, power: Power, c: Any, block: int) -> Tables:
+    decay = power(1)
     absorb = power_rows(drive, decay, block, reverse=True)
     reading = 2 * jnp.concatenate([c.real, -c.imag], -1)
     kernel = _contract("jhm,hm->hj", absorb, reading)[:, ::-1]
@@ -113,13 +115,16 @@ def toeplitz(kernel: jax.Array) -> jax.Array:
     return many.reshape(*lead, block, 2 * block - 1)[..., :block]
 
 
-def _entering(start: Any, added: Any, rate: Any, block: int) -> jax.Array:
-    """The states [h, rows, blocks, n] that enter the blocks, from what each adds."""
-    h, n = rate.shape
+def _entering(start: Any, added: Any, decay: Any) -> jax.Array:
+    """The states [h, rows, blocks, n] that enter the blocks, from what each adds.
+
+    ``decay [h, n]`` is that of a whole block.
+    """
+    h, n = decay.shape
     rows = start.shape[1]
     parts = _paired(added).reshape(h, rows, -1, n)
     chain = jnp.concatenate([start[:, :, None], parts[:, :, :-1]], 2)
-    return linear_scan(jnp.exp(block * rate)[:, None, None], chain, axis=2)
+    return linear_scan(decay[:, None, None], chain, axis=2)
 
 
 def _start(function: str, state: Any, shape: tuple[int, ...], like: Any) -> jax.Array:

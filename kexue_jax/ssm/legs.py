@@ -213,8 +213,9 @@ def _start(
         got = getattr(state, part).shape
         if got != wanted:
             raise checks.fail(function, f"state.{part}", got, f"of shape {wanted}")
-    x = jnp.asarray(state.x, dtype)
-    return x / along(from_hippo(n, norm), x), jnp.asarray(state.k)
+    x, k = jnp.asarray(state.x, dtype), jnp.asarray(state.k)
+    x = jnp.where(k == 0, 0, x)  # not even a NaN counts before the first sample
+    return x / along(from_hippo(n, norm), x), k
 
 
 def _first(u: jax.Array, n: int) -> jax.Array:

@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from kexue_jax._base import checks
+from kexue_jax._base.elimination import solved
 from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax._base.varying import all_varying
+from kexue_jax.ssm.diagonal_conv import toeplitz
 from kexue_jax.ssm.outputs import SsmOutput
 
 
@@ -160,9 +163,10 @@ def rtf_to_companion(
     c = b.astype(dtype)
     if length is not None:
         checks.count(name, "length", length)
-        power = jnp.linalg.matrix_power(matrix, int(length))
+        with jax.default_matmul_precision("highest"):
+            power = jnp.linalg.matrix_power(matrix, int(length))
         eye = jnp.broadcast_to(jnp.eye(d, dtype=dtype), power.shape)
-        c = jnp.linalg.solve(eye - power.mT, c[..., None])[..., 0]
+        c = solved(eye - power.mT, c[..., None])[..., 0]
     unit = jnp.broadcast_to(jnp.eye(1, d, dtype=a.dtype)[0], a.shape)
     return RtfCompanion(matrix.astype(a.dtype), unit, c.astype(a.dtype))
 
@@ -171,12 +175,12 @@ def rtf_from_matrices(a: jax.Array, b: jax.Array, c: jax.Array) -> RtfCoefficien
     """Denominator and numerator of c (I - z a)^-1 b, whatever the basis of a system.
 
     1 + sum_j a_j z^j = det(I - z a) and sum_j b_j z^j = det(I - z (a - b c)) less that:
-    both from their values at the d + 1 roots of unity.
+    characteristic polynomials, by Samuelson's and Berkowitz's recursion.
 
     Shapes: a [..., d, d], b, c [..., d] real -> RtfCoefficients(a, b [..., d]).
     Article: kexue.fm/archives/10180.  Paper: arXiv 2405.06147.
-    Differs: the article names the characteristic polynomials; values on the circle
-    and an inverse FFT need no eigenvalues and are differentiable.
+    Differs: the article names the characteristic polynomials; the recursion has no
+    division and no eigenvalues, so that it is differentiable everywhere.
     Cost: O(d^4). Coefficients of a large stable matrix grow as binomials do, and the
     kernel loses as many digits: from 30 states of HiPPO on nothing is left of it.
     Raises: TypeError or ValueError for shapes or dtypes that do not fit.
@@ -250,11 +254,36 @@ def _wide(*arrays: jax.Array) -> list[jax.Array]:
 
 
 def _reversed_characteristic(a: jax.Array) -> jax.Array:
-    """The d + 1 coefficients of det(I - z a), the constant 1 first."""
+    """The d + 1 coefficients of det(I - z a), the constant 1 first.
+
+    With a = [[m, c], [r, e]] those of m times 1 - e z - r c z^2 - r m c z^3 - ..., up
+    to the size of a: from no row and column on to all.
+    """
     d = a.shape[-1]
-    half = jnp.arange((d + 1) // 2 + 1)
-    z = jnp.exp(-2j * jnp.pi * half.astype(a.dtype) / (d + 1))
-    scaled = jnp.einsum("m,...ij->...mij", z, a.astype(z.dtype))
-    eye = jnp.eye(d, dtype=z.dtype).reshape((1,) * (a.ndim - 1) + (d, d))
-    values = eye - scaled
-    return jnp.fft.irfft(jnp.linalg.det(values), d + 1)
+    exact: Any = {"precision": lax.Precision.HIGHEST}
+    place = np.arange(d)
+
+    def grow(poly: jax.Array, k: jax.Array) -> tuple[jax.Array, None]:
+        row, column = (
+            lax.dynamic_index_in_dim(a, k, axis, keepdims=False)
+            for axis in (a.ndim - 2, a.ndim - 1)
+        )
+        corner = lax.dynamic_index_in_dim(row, k, row.ndim - 1)
+        inside = (place < k).astype(a.dtype).reshape((1,) * (row.ndim - 1) + (d,))
+        row = row * inside
+
+        def power(v: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+            later = jnp.einsum("...ij,...j->...i", a, v, **exact) * inside
+            return later, (row * v).sum(-1)
+
+        _, products = lax.scan(power, column * inside, None, length=d - 1)
+        one = jnp.ones_like(corner)
+        factor = [one, -corner, -jnp.moveaxis(products, 0, -1)]
+        lags = toeplitz(jnp.concatenate(factor, -1))
+        grown = jnp.einsum("...j,...ji->...i", poly, lags, **exact)
+        kept = (np.arange(d + 1) <= k + 1).reshape((1,) * (row.ndim - 1) + (d + 1,))
+        return jnp.where(kept, grown, 0), None
+
+    first = jnp.zeros((*a.shape[:-2], d + 1), a.dtype).at[..., 0].set(1)
+    first, a = all_varying(first, a)
+    return lax.scan(grow, first, jnp.arange(d))[0]

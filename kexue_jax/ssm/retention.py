@@ -1,5 +1,6 @@
 """Retention: linear attention whose past fades, by a head's decay or by the token's."""
 
+import math
 from typing import Any
 
 import jax
@@ -54,7 +55,7 @@ def retention(
     = state (None: 0). In parallel o = ((q k^T) * D) v, D_ij = gamma_{j+1} .. gamma_i
     for j <= i. With a decay a head (``retention_log_decays``, [h, 1]) this is RetNet,
     with one a token and head it is the recurrence of Mamba-2. A step of padding has
-    k = 0 and log_decay = 0.
+    k = 0 and log_decay = 0; a log_decay of -inf forgets all that came before.
 
     Shapes: q, k [..., L, n], v [..., L, d], log_decay broadcastable to [..., L], not
     positive; state [..., n, d] -> SsmOutput(state [..., n, d], out [..., L, d]).
@@ -156,8 +157,13 @@ def _check_decay(name: str, log_decay: Any, shape: tuple[int, ...]) -> None:
 
 
 def _by_chunks(chunk: int, q: Any, k: Any, v: Any, w: Any, s: Any) -> Any:
-    """``retained`` at any length: steps that change no state come after the last."""
+    """``retained`` at any length: steps that change no state come after the last.
+
+    Its exponents are differences of sums, which a w of -inf would make no number and a
+    huge one would round: what is below the logarithm of the least number is cut off.
+    """
     length = q.shape[1]
+    w = jnp.maximum(w, math.log(jnp.finfo(w.dtype).smallest_subnormal) - 1)
     if more := -length % chunk:
         q, k, v = (jnp.pad(x, [(0, 0), (0, more), (0, 0)]) for x in (q, k, v))
         w = jnp.pad(w, [(0, 0), (0, more)])

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kexue_jax._base import checks
 from kexue_jax.ssm.modes import spread_leading, step_sizes
@@ -61,10 +62,8 @@ def s4_step_matrices(
     lam, p, b, dt = spread_leading(name, **own)
     rate = 2 / dt[..., None]
     d = 1 / (rate - lam)
-    product = projected(p, d[..., None] * p, half)
-    eye = jnp.broadcast_to(jnp.eye(p.shape[-1], dtype=product.dtype), product.shape)
     q = d[..., None] * p
-    q = jnp.linalg.solve((eye + product).mT, q.mT).mT
+    q = _divided(q, projected(p, q, half))
     drawn = projected(p, (d * b)[..., None], half)
     new = 2 * (d * b - jnp.einsum("...nr,...rk->...n", q, drawn))
     return S4Step(d, rate + lam, p, q, new)
@@ -115,6 +114,23 @@ def s4_step(
     moved = moved - _spread(step.q, projected(step.p, moved[..., None], half))
     new = moved + along(step.b, state) * wide[..., None]
     return SsmOutput(new, read(c, new, half).astype(u.dtype))
+
+
+def _divided(q: jax.Array, g: jax.Array) -> jax.Array:
+    """q (I + g)^-1, ``[..., n, r]`` and ``[..., r, r]``, column by column.
+
+    Without pivots: for modes Re lam < 0 the Hermitian part of g is positive, so that of
+    I + g and of what is left after each column is at least I.
+    """
+    count = g.shape[-1]
+    eye = jnp.broadcast_to(jnp.eye(count, dtype=g.dtype), g.shape)
+    both = jnp.concatenate([eye + g, q], -2)
+    for j in range(count):
+        row = both[..., j : j + 1, :]
+        column = both[..., j : j + 1] / row[..., j : j + 1]
+        here = (np.arange(count) == j).reshape((1,) * (g.ndim - 1) + (count,))
+        both = jnp.where(here, column, both - column * row)
+    return both[..., count:, :]
 
 
 def check_read(function: str, state: Any, c: Any, u: Any) -> None:

@@ -1,6 +1,7 @@
 """The kernel of S4, from values of its generating function without a singular point."""
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from kexue_jax._base import checks
+from kexue_jax._base.elimination import solved
 from kexue_jax.ssm.modes import complex_modes, spread_leading, step_sizes
 
 
@@ -60,7 +62,7 @@ def s4_kernel(
     own = {"lam": (lam, 1), "p": (p, 2), "b": (b, 1), "c": (c, 1), "dt": (dt, 0)}
     arrays = spread_leading(name, **own)
     lead = arrays[-1].shape
-    flat = [x.reshape(-1, *x.shape[len(lead) :]) for x in arrays]
+    flat = [x.reshape(math.prod(lead), *x.shape[len(lead) :]) for x in arrays]
     channel = functools.partial(_kernel, int(length), half, damping)
     kernel = lax.platform_dependent(
         *flat,
@@ -168,11 +170,11 @@ def s4_truncate(
     )
     product = jnp.einsum("...nr,...mr->...nm", p, p.conj(), precision="highest")
     step = dt[..., None, None] / 2 * (eye * lam[..., None] - product)
-    matrix = jnp.linalg.solve(eye - step, eye + step)
+    matrix = solved(eye - step, eye + step)
     with jax.default_matmul_precision("highest"):
         rest = eye - damping * jnp.linalg.matrix_power(matrix, int(length))
     if inverse:
-        found = jnp.linalg.solve(rest.mT, c[..., None])[..., 0]
+        found = solved(rest.mT, c[..., None])[..., 0]
     else:
         found = jnp.einsum("...n,...nm->...m", c, rest, precision="highest")
     return found[..., :n]

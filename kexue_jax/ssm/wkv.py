@@ -46,7 +46,7 @@ def wkv(
     (y_t + g e^k_t v_t) / (z_t + g e^k_t), g = gamma lambda - 1, lambda =
     exp(log_decay), gamma = exp(log_bonus). It is computed as the official
     (y_{t-1} + gamma e^k_t v_t) / (z_{t-1} + gamma e^k_t), every exponent less a running
-    maximum, so that no k overflows.
+    maximum, so that no k overflows. Padding before the first token has k = -1e30.
 
     Shapes: r, k, v [..., L, d], log_decay (not positive), log_bonus [d]; state
     WkvState of [..., d] or None: no token before -> SsmOutput(state, out [..., L, d]).

@@ -75,16 +75,18 @@ def out_of(name):
     return lambda params, u, state=None: function(params, u, state=state).out
 
 
-def conv(lam, b, c, u, *, block, dt=DT, state=None):
-    return ssm.s4d_conv(lam, b, c, dt, u, block=block, state=state).out
+def conv(lam, b, c, u, *, block, method, dt=DT, state=None):
+    options = {"block": block, "method": method, "state": state}
+    return ssm.s4d_conv(lam, b, c, dt, u, **options).out
 
 
-def s4d_step(state, lam, b, c, u):
-    return ssm.s4d_step(state, lam, b, c, DT, u).out
+def s4d_step(state, lam, b, c, u, *, method):
+    return ssm.s4d_step(state, lam, b, c, DT, u, method=method).out
 
 
-def s4d_step_oracle(state, lam, b, c, u):
-    return oracle.s4d_conv(lam, b, c, DT, u[..., None, :], state=state)[1][..., 0, :]
+def s4d_step_oracle(state, lam, b, c, u, *, method):
+    options = {"state": state, "method": method}
+    return oracle.s4d_conv(lam, b, c, DT, u[..., None, :], **options)[1][..., 0, :]
 
 
 def step_oracle(whole_oracle):
@@ -255,7 +257,7 @@ ROWS = (
         "ssm.s4d_kernel",
         modes,
         oracle.s4d_kernel,
-        {"length": 70},
+        {"length": 70, "method": "zoh"},
         follows=None,
         extremes=False,
         reason=STEP,
@@ -279,8 +281,8 @@ ROWS = (
     Case(
         "ssm.s4d_conv",
         sequence,
-        lambda *x, block: oracle.s4d_conv(*x[:3], DT, x[3])[1],
-        {"block": 3},
+        lambda *x, block, method: oracle.s4d_conv(*x[:3], DT, x[3], method=method)[1],
+        {"block": 3, "method": "bilinear"},
         call=conv,
         follows=3,
         grad=False,
@@ -298,6 +300,7 @@ ROWS = (
         "ssm.s4d_step",
         token,
         s4d_step_oracle,
+        {"method": "bilinear"},
         call=s4d_step,
         follows=4,
         bad=(Bad("u", args={4: np.ones(3)}), Bad("lam", args={1: np.ones((2, 3))})),

@@ -26,6 +26,7 @@ def bad(first):
     """Shapes that do not fit, dtypes that differ, alpha in the wrong place."""
     return (
         Bad(first, args={0: np.ones(())}),
+        *(Bad("a", args={0: np.ones((0, 0))}) for _ in range(first == "a")),
         Bad("b", args={1: np.ones((2, 7))}),
         Bad("b", args={1: np.ones(())}),
         Bad("b", args={1: np.ones((2, 3), np.float16)}),

@@ -86,7 +86,7 @@ ROWS = (
             reason=f"{NO_FORWARD}; {GROWS}",
             bad=(Bad("method", args={0: np.ones((5, 3))}),) * (method[0] == "u"),
         )
-        for method in ("associative", "chunked", "upper_lower")
+        for method in ("associative", "upper_lower")
     ),
     Case(
         "ssm.linear_scan_step",

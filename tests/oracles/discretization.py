@@ -38,8 +38,9 @@ def discretize(a, b, dt, *, method, alpha=None):
         return held(a, b, dt)
     weight = {"forward": 0, "backward": 1, "bilinear": 0.5, "gbt": alpha}[method]
     eye = np.eye(len(a))
-    left = np.linalg.inv(eye - weight * dt * a)
-    return left @ (eye + (1 - weight) * dt * a), left @ (dt * b)
+    left = eye - weight * dt * a
+    right = eye + (1 - weight) * dt * a
+    return np.linalg.solve(left, right), np.linalg.solve(left, dt * b)
 
 
 def batch(a, b, dt, **options):

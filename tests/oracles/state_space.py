@@ -86,8 +86,16 @@ def held(lam, b, dt):
     return np.exp(z), dt * ratio * b
 
 
-def s4d_kernel(lam, b, c, dt, *, length):
-    a, b = held(lam, b, np.asarray(dt)[..., None])
+def stepped(lam, b, dt, method="zoh"):
+    """A and B of one step of the diagonal system."""
+    if method == "zoh":
+        return held(lam, b, dt)
+    bottom = 1 - lam * dt / 2
+    return (1 + lam * dt / 2) / bottom, dt * b / bottom
+
+
+def s4d_kernel(lam, b, c, dt, *, length, method="zoh"):
+    a, b = stepped(lam, b, np.asarray(dt)[..., None], method)
     times = np.arange(length)
     return 2 * np.einsum("...n,...nl->...l", c * b, a[..., None] ** times).real
 
@@ -101,9 +109,9 @@ def dss_kernel(lam, w, dt, *, length):
     return np.einsum("...n,...nl->...l", w / lam, share).real
 
 
-def s4d_conv(lam, b, c, dt, u, *, state=None):
+def s4d_conv(lam, b, c, dt, u, *, state=None, method="zoh"):
     """(state, out) by steps; dt a number or [h]."""
-    a, b = held(lam, b, np.broadcast_to(dt, lam.shape[:1])[:, None])
+    a, b = stepped(lam, b, np.broadcast_to(dt, lam.shape[:1])[:, None], method)
     x = np.zeros((*u.shape[:-2], *lam.shape), complex) if state is None else state
     out = []
     for t in range(u.shape[-2]):

@@ -17,6 +17,11 @@ quick_jit = functools.partial(
 PLATFORMS = ("cpu", "accelerator")
 
 
+def run(f: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+    """f(*inputs, **options) as one program, not op by op; the options are static."""
+    return quick_jit(functools.partial(f, **options))(*inputs)
+
+
 def value_and_gradient(f: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
     """What f gives, and the gradients of a nonlinear function of all of it."""
 

@@ -33,7 +33,7 @@ def problem(n: int, decay: str = "all", *, dtype: Any = float, seed: int = 0):
         a = a * np.exp(1j * rng.normal(size=shape))
         b = b + 1j * rng.normal(size=b.shape)
         h0 = h0 + 1j * rng.normal(size=h0.shape)
-    return tuple(jnp.asarray(x, dtype) for x in (a, b, h0))
+    return tuple(np.asarray(x, dtype) for x in (a, b, h0))
 
 
 def value_and_gradient(method: str, inputs: Any, **options: Any) -> Any:
@@ -73,6 +73,7 @@ def close(got: Any, wanted: Any, bound: float = 1e-12) -> bool:
     ours, theirs = jax.tree.leaves(got), jax.tree.leaves(wanted)
     assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs, strict=True):
+        mine, other = np.asarray(mine), np.asarray(other)
         scale = max(float(np.abs(other).max(initial=0)), 1e-300)
         if not float(np.abs(mine - other).max(initial=0)) <= bound * scale:
             return False

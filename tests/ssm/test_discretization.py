@@ -84,7 +84,7 @@ def test_diagonal_is_the_diagonal_of_the_dense_form(method) -> None:
     lam = -rng.random((3, 5)) + 1j * rng.normal(size=(3, 5))
     b, dt = rng.normal(size=(3, 5)) + 0j, rng.random(3)
     wanted = oracle.diagonal(lam, b, dt, method=method)
-    got = discretize_diagonal(*map(jnp.asarray, (lam, b, dt)), method=method)
+    got = quick(functools.partial(discretize_diagonal, method=method))(lam, b, dt)
     assert close(got, wanted, 1e-13)
 
 
@@ -92,7 +92,7 @@ def test_steps_by_state_and_matrices_b() -> None:
     rng = np.random.default_rng(2)
     lam, dt = -rng.random(4) + 1j, rng.random(4)
     b = rng.normal(size=(4, 3)) + 0j
-    got = discretize_diagonal(*map(jnp.asarray, (lam, b, dt)))
+    got = quick(discretize_diagonal)(lam, b, dt)
     assert close(
         got, (np.exp(lam * dt), (np.expm1(lam * dt) / lam)[:, None] * b), 1e-14
     )

@@ -1,10 +1,13 @@
 """HiPPO matrices: the card's facts, the articles' errors, published conventions."""
 
 import itertools
+import math
+from fractions import Fraction
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 
 from kexue_jax.ssm import hippo_matrices
@@ -54,14 +57,37 @@ def test_legt_is_stable_as_the_card_says() -> None:
         assert abs(np.linalg.eigvals(a).real.max() - wanted) < 0.006
 
 
+def legs_eigenvectors(n):
+    """Those of A of LegS in columns, of length 1, by exact sums of r_i v_i.
+
+    With S_i = sum_{k <= i} r_k v_k, row i of A v = -m v is S_i = (i + m) / (m - i - 1)
+    S_{i-1}.
+    """
+    v, r = np.zeros((n, n)), np.sqrt(2 * np.arange(n) + 1)
+    for m in range(1, n + 1):
+        sums = [Fraction(0)] * (m - 1) + [Fraction(1)]
+        for i in range(m, n):
+            sums.append(sums[-1] * Fraction(i + m, m - i - 1))
+        steps = [float(b - a) for a, b in itertools.pairwise([Fraction(0), *sums])]
+        v[:, m - 1] = np.array(steps) / r
+    return v / np.linalg.norm(v, axis=0)
+
+
 def test_legs_eigenvectors_are_too_ill_conditioned_to_use() -> None:
-    # Their recursion, from the rows of A v = lambda v.
-    conditions = {}
-    for n in (8, 16, 32):
+    for n, low, high in ((8, 7.6e4, 7.8e4), (16, 7e10, 9e10), (32, 1e19, 1e30)):
         a, _ = matrices("legs", n)
-        conditions[n] = np.linalg.cond(np.linalg.eig(a)[1])
-    assert 7.6e4 < conditions[8] < 7.8e4 and 7e10 < conditions[16] < 9e10
-    assert conditions[32] > 1e15
+        v = legs_eigenvectors(n)
+        product = a @ v + v * np.arange(1, n + 1)
+        assert np.abs(product).max() < 1e-13 * np.abs(a).max()
+        # The inverse of a triangular matrix, whose largest entries 64 bits hold.
+        back = scipy.linalg.solve_triangular(v, np.eye(n), lower=True)
+        assert low < np.linalg.norm(v, 2) * np.linalg.norm(back, 2) < high
+    # From the last sum back: |S_{d/3}| is about sqrt(d) 2^(-4 d / 3) of it.
+    for d in (30, 60, 120):
+        m = d // 3 + 1
+        steps = (Fraction(i + m, i + 1 - m) for i in range(m, d))
+        ratio = float(1 / math.prod(steps)) / (math.sqrt(d) * 2 ** (-4 * d / 3))
+        assert 1.4 < ratio < 1.6, (d, ratio)
 
 
 def test_normalizations_are_changes_of_scale() -> None:
@@ -148,7 +174,7 @@ def test_continuous_kernels_in_closed_form() -> None:
     s = 2 * np.exp(-t) - 1
     legendre = np.polynomial.legendre.legvander(np.array([s]), n - 1)[0]
     wanted = np.sqrt(2 * np.arange(n) + 1) * np.exp(-t) * legendre
-    assert np.abs(exponential(t * a) @ b - wanted).max() < 3e-12
+    assert np.abs(scipy.linalg.expm(t * a) @ b - wanted).max() < 1e-13
     for kappa in (0.5, 1.0):
         a, b = matrices("lagt", 12, kappa=kappa)
         laguerre = np.polynomial.laguerre.lagvander(np.array([t]), 11)[0]

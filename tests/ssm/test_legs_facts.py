@@ -85,7 +85,7 @@ def test_orders_of_convergence() -> None:
 
 
 def test_what_preserves_constants() -> None:
-    u = jnp.ones(1000)
+    u = np.ones(1000)
     wanted = np.eye(64)[0]
     for method in ("trapezoid", "log_bilinear", "frozen_bilinear", "exact", "backward"):
         assert np.abs(last(u, 64, method) - wanted).max() < 1e-12, method
@@ -193,8 +193,8 @@ def test_a_thousand_histories_and_the_best_approximation() -> None:
     assert np.abs(c - wanted).max() < 1e-13
     energy = np.sum(np.asarray(u) ** 2, -1) * 2 / 40
     assert (np.sum(np.asarray(c) ** 2, -1) <= energy * (1 + 1e-12)).all()
-    full = quick(scan)(jnp.ones((1000, 40))).state.x[0]
-    assert abs(float(jnp.sum(full**2)) - 2.0) < 1e-13  # a polynomial reaches it
+    full = np.asarray(quick(scan)(np.ones((1000, 40))).state.x[0])
+    assert abs(np.sum(full**2) - 2.0) < 1e-13  # a polynomial reaches it
 
 
 def test_reconstruction_of_a_long_past_after_a_hand_over() -> None:

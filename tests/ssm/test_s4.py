@@ -9,7 +9,6 @@ import pytest
 
 from experiments.benchmark.cost import compiled_facts
 from kexue_jax.ssm import (
-    discretize,
     hippo_matrices,
     nplr,
     s4_kernel,
@@ -19,7 +18,9 @@ from kexue_jax.ssm import (
 )
 from tests.models.networks import compiled
 from tests.oracles import state_space as oracle
+from tests.oracles.discretization import discretize
 from tests.ssm.convolution import convolved
+from tests.ssm.forms import run
 
 CONVENTIONS = (
     ("legs", {}),
@@ -40,12 +41,12 @@ wide_nplr = functools.partial(nplr, dtype=jnp.complex128)
 
 def system(measure: str, n: int, dt: float, **options):
     """Dense bilinear A, B, in float64, and an output row of a real system."""
-    a, b = hippo_matrices(measure=measure, n=n, dtype=jnp.float64, **options)
-    a, b = discretize(a, b, dt)
+    parts = hippo_matrices(measure=measure, n=n, dtype=jnp.float64, **options)
+    a, b = discretize(*map(np.asarray, parts), dt, method="bilinear")
     c = np.random.default_rng(n).normal(size=n)
     if measure in ("fourier", "fourier_all"):
         c = c + c[::-1]
-    return np.asarray(a), np.asarray(b), c
+    return a, b, c
 
 
 @functools.cache
@@ -64,11 +65,12 @@ def by_powers(a, b, c, length):
 
 
 def spectral(measure, n, dt, length, c, *, half=False, damping=0.5, dtype=complex):
-    lam, p, b, v = wide_nplr(measure=measure, n=n, half=half)
+    parts = wide_nplr(measure=measure, n=n, half=half)
+    lam, p, b, v = map(np.asarray, parts)
     options = {"length": length, "half": half, "damping": damping}
-    row = s4_truncate(lam, p, jnp.asarray(c) @ v, dt, **options)
-    parts = (jnp.asarray(x, dtype) for x in (lam, p, b, row))
-    return s4_kernel(*parts, dt, **options)
+    row = oracle.truncate(lam, p, c @ v, dt, **options)
+    parts = (np.asarray(x, dtype) for x in (lam, p, b, row))
+    return np.asarray(run(s4_kernel, *parts, dt=dt, **options))
 
 
 @pytest.mark.parametrize(("measure", "options"), CONVENTIONS)
@@ -76,14 +78,16 @@ def spectral(measure, n, dt, length, c, *, half=False, damping=0.5, dtype=comple
 def test_normal_less_low_rank_is_the_hippo_matrix(measure, options, n) -> None:
     if measure.startswith("fourier") and n % 2 == 0:
         n += 1
-    a, b = hippo_matrices(measure=measure, n=n, dtype=jnp.float64, **options)
-    lam, p, own, v = wide_nplr(measure=measure, n=n, **options)
+    parts = hippo_matrices(measure=measure, n=n, dtype=jnp.float64, **options)
+    a, b = map(np.asarray, parts)
+    parts = wide_nplr(measure=measure, n=n, **options)
+    lam, p, own, v = map(np.asarray, parts)
     rank = 2 if measure == "legt" else 1
     assert p.shape == (n, rank)
-    found = v @ (jnp.diag(lam) - p @ p.conj().T)
-    scale = float(jnp.abs(a).max() * jnp.abs(v).max())
-    assert float(jnp.abs(found - a @ v).max()) < 2e-14 * n * scale
-    assert float(jnp.abs(v @ own - b).max()) < 1e-14 * n * float(jnp.abs(b).max())
+    found = v @ (np.diag(lam) - p @ p.conj().T)
+    scale = np.abs(a).max() * np.abs(v).max()
+    assert np.abs(found - a @ v).max() < 2e-14 * n * scale
+    assert np.abs(v @ own - b).max() < 1e-14 * n * np.abs(b).max()
 
 
 def test_legs_skew_part_needs_exactly_this_rank_one_and_shift() -> None:
@@ -96,7 +100,12 @@ def test_legs_skew_part_needs_exactly_this_rank_one_and_shift() -> None:
 
 
 def test_legs_frequencies() -> None:
-    for n, top, low in ((8, None, 0.427), (16, 80.97, 0.352), (64, 1303.27, 0.264)):
+    for n, top, low in (
+        (8, None, 0.427),
+        (16, 80.97, 0.352),
+        (32, 325.43, 0.301),
+        (64, 1303.27, 0.264),
+    ):
         lam = np.asarray(wide_nplr(measure="legs", n=n).lam)
         assert np.allclose(lam.real, -0.5, atol=0) and np.allclose(
             lam.imag, -lam.imag[::-1], atol=1e-11
@@ -120,19 +129,24 @@ def test_the_eigenvectors_of_legs_itself_are_useless() -> None:
     assert np.linalg.cond(wide_nplr(measure="legs", n=16).v) < 1 + 1e-12
 
 
-LENGTHS = ((1e-3, 1024), (1e-2, 999), (1e-1, 16384))
+KERNELS = (
+    (1e-3, 1024, True, 0.5),
+    (1e-3, 1024, False, 1.0),
+    (1e-2, 999, True, 1.0),
+    (1e-2, 999, False, 0.5),
+    (1e-1, 16384, True, 0.5),
+    (1e-1, 16384, False, 1.0),
+)
 
 
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize(("dt", "length"), LENGTHS)
-@pytest.mark.parametrize("damping", [0.5, 1.0])
+@pytest.mark.parametrize(("dt", "length", "half", "damping"), KERNELS)
 def test_kernel_is_the_powers_of_the_bilinear_step(dt, length, half, damping) -> None:
     wanted, c = powers_of_legs(64, dt, length)
     options = {"half": half, "damping": damping}
     got = spectral("legs", 64, dt, length, c, **options)
     assert np.abs(got - wanted).max() < 5e-14
     low = spectral("legs", 64, dt, length, c, dtype=jnp.complex64, **options)
-    assert low.dtype == jnp.float32
+    assert low.dtype == np.float32
     assert np.abs(low - wanted).max() < 4e-6 * np.abs(wanted).max()
 
 
@@ -141,7 +155,7 @@ def test_kernel_of_256_modes_over_16384_steps(dt) -> None:
     wanted, c = powers_of_legs(256, dt, 16384)
     top = np.abs(wanted).max()
     got = spectral("legs", 256, dt, 16384, c, half=True)
-    low = spectral("legs", 256, dt, 16384, c, half=True, dtype=jnp.complex64)
+    low = spectral("legs", 256, dt, 16384, c, half=True, dtype=np.complex64)
     assert np.abs(got - wanted).max() < 2e-13 * top
     assert np.abs(low - wanted).max() < 2e-5 * top
 
@@ -159,11 +173,21 @@ def test_kernels_of_other_measures(measure, n) -> None:
         assert np.isnan(spectral(measure, n, 0.05, 64, c, damping=1.0)).any()
 
 
+def test_no_low_rank_part_leaves_a_diagonal_system() -> None:
+    lam, p, b, v = map(np.asarray, wide_nplr(measure="legs", n=6, half=True))
+    none, c = p[:, :0], np.random.default_rng(0).normal(size=6) @ v
+    options = {"length": 9, "half": True}
+    kernels = [
+        run(lambda p: s4_kernel(lam, p, b, c, 0.1, **options), p) for p in (none, 0 * p)
+    ]
+    assert np.abs(kernels[0] - kernels[1]).max() < 1e-15 * np.abs(kernels[0]).max()
+
+
 def test_the_form_of_the_article_is_singular_at_minus_one() -> None:
     dt, length = 0.1, 8
     _, _, c = system("legs", 4, dt)
     lam, p, b, v = map(np.asarray, wide_nplr(measure="legs", n=4))
-    row = np.asarray(s4_truncate(lam, p, c @ v, dt, length=length, damping=1.0))
+    row = oracle.truncate(lam, p, c @ v, dt, length=length, damping=1.0)
     z = np.array([-1.0])  # the point l = length / 2, exactly
     with np.errstate(all="ignore"):
         omega = 2 / dt * (1 - z) / (1 + z)
@@ -185,7 +209,7 @@ def test_doubling_the_real_part_of_half_of_the_modes_is_wrong_in_the_spectrum() 
     _, _, c = system("legs", 8, dt)
     lam, p, b, v = map(np.asarray, wide_nplr(measure="legs", n=8, half=True))
     options = {"length": length, "damping": 1.0}
-    row = np.asarray(s4_truncate(lam, p, c @ v, dt, half=True, **options))
+    row = oracle.truncate(lam, p, c @ v, dt, half=True, **options)
     z = np.exp(-2j * np.pi * np.arange(length // 2 + 1) / length)[:, None]
     r = 1 / (2 / dt * (1 - z) - (1 + z) * lam)
     k = [(x * y * r).sum(-1) for x in (row, p[:, 0].conj()) for y in (b, p[:, 0])]
@@ -196,35 +220,39 @@ def test_doubling_the_real_part_of_half_of_the_modes_is_wrong_in_the_spectrum() 
 
 
 def test_the_row_is_truncated_and_recovered() -> None:
-    for half in (False, True):
-        lam, p, _, v = wide_nplr(measure="legs", n=64, half=half)
-        c = jnp.asarray(np.random.default_rng(0).normal(size=64)) @ v
-        for damping, bound in ((0.5, 1e-13), (1.0, 1e-11)):
-            options = {"length": 64, "half": half, "damping": damping}
-            row = s4_truncate(lam, p, c, 1e-2, **options)
-            back = s4_truncate(lam, p, row, 1e-2, inverse=True, **options)
-            assert float(jnp.abs(back - c).max()) < bound * float(jnp.abs(c).max())
+    for half, damping, bound in ((False, 0.5, 1e-13), (True, 1.0, 1e-11)):
+        parts = wide_nplr(measure="legs", n=64, half=half)
+        lam, p, _, v = map(np.asarray, parts)
+        c = np.random.default_rng(0).normal(size=64) @ v
+        top = np.abs(c).max()
+        options = {"length": 64, "half": half, "damping": damping}
+        row = run(s4_truncate, lam, p, c, dt=1e-2, **options)
+        wanted = oracle.truncate(lam, p, c, 1e-2, **options)
+        assert np.abs(row - wanted).max() < 1e-13 * top
+        back = run(s4_truncate, lam, p, row, dt=1e-2, inverse=True, **options)
+        assert np.abs(back - c).max() < bound * top
 
 
 def test_step_matrices_are_the_dense_bilinear_ones() -> None:
     for measure in ("legs", "legt"):
         a, b, _ = system(measure, 16, 0.05)
-        lam, p, own, v = wide_nplr(measure=measure, n=16)
-        d, e, p, q, step_b = s4_step_matrices(lam, p, own, 0.05)
-        a1 = jnp.diag(d) - q @ p.conj().T @ jnp.diag(d)
-        a0 = jnp.diag(e) - p @ p.conj().T
-        assert float(jnp.abs(v @ a1 @ a0 @ v.conj().T - a).max()) < 1e-13
-        assert float(jnp.abs(v @ step_b - b).max()) < 1e-13
+        lam, p, own, v = map(np.asarray, wide_nplr(measure=measure, n=16))
+        found = run(s4_step_matrices, lam, p, own, dt=0.05)
+        d, e, p, q, step_b = map(np.asarray, found)
+        a1 = np.diag(d) - q @ p.conj().T @ np.diag(d)
+        a0 = np.diag(e) - p @ p.conj().T
+        assert np.abs(v @ a1 @ a0 @ v.conj().T - a).max() < 1e-13
+        assert np.abs(v @ step_b - b).max() < 1e-13
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_steps_are_the_convolution_in_value_and_gradient(half) -> None:
     rng = np.random.default_rng(1)
-    lam, p, b, v = (x[None] for x in wide_nplr(measure="legt", n=6, half=half))
-    c = jnp.asarray(rng.normal(size=(2, 6))) @ v[0]
-    dt, u = jnp.array([0.05, 0.1]), jnp.asarray(rng.normal(size=(3, 12, 2)))
-    lam, p, b = (jnp.repeat(x, 2, 0) for x in (lam, p, b))
-    options = {"length": 12, "half": half}
+    lam, p, b, v = map(np.asarray, wide_nplr(measure="legt", n=6, half=half))
+    c = rng.normal(size=(2, 6)) @ v
+    dt, u = np.array([0.05, 0.1]), rng.normal(size=(3, 8, 2))
+    lam, p, b = (np.stack([x, x]) for x in (lam, p, b))
+    options = {"length": 8, "half": half}
 
     def kernel(lam, p, b, c, dt, u):
         row = s4_truncate(lam, p, c, dt, **options)
@@ -238,11 +266,10 @@ def test_steps_are_the_convolution_in_value_and_gradient(half) -> None:
         return jnp.moveaxis(out, 0, 1)
 
     def both(f):
-        weights = jnp.cos(jnp.arange(72.0).reshape(3, 12, 2))
+        weights = np.cos(np.arange(48.0).reshape(3, 8, 2))
         total = lambda *x: (f(*x) * weights).sum()  # noqa: E731
-        inputs = lam, p, b, c, dt, u
-        run = compiled(lambda *x: (f(*x), *jax.grad(total, tuple(range(6)))(*x)))
-        return run(*inputs)
+        both = lambda *x: (f(*x), *jax.grad(total, tuple(range(6)))(*x))  # noqa: E731
+        return map(np.asarray, run(both, lam, p, b, c, dt, u))
 
     for mine, theirs in zip(both(kernel), both(stepped), strict=True):
         assert np.abs(mine - theirs).max() < 1e-12 * np.abs(theirs).max()
@@ -263,9 +290,9 @@ def test_cost_is_linear_in_modes_and_length() -> None:
         modes = jax.ShapeDtypeStruct((n,), jnp.complex64)
         rank = jax.ShapeDtypeStruct((n, 1), jnp.complex64)
         dt = jax.ShapeDtypeStruct((), jnp.float32)
-        run = jax.jit(functools.partial(s4_kernel, length=length, half=True))
-        compiled = run.lower(modes, rank, modes, modes, dt).compile()
-        return compiled_facts(compiled)["flops"]
+        kernel = compiled(functools.partial(s4_kernel, length=length, half=True))
+        program = kernel.lower(modes, rank, modes, modes, dt).compile()
+        return compiled_facts(program)["flops"]
 
     base = flops(64, 1024)
     assert 1.7 < flops(128, 1024) / base < 2.1

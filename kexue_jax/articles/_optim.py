@@ -16,6 +16,7 @@ ROWS = (
             "optim.second_moment_weight",
         ),
         tests=("tests/optim/test_adafactor.py",),
+        experiments=("experiments.adax",),
     ),
     Article(
         7387,
@@ -35,6 +36,7 @@ ROWS = (
             "tests/optim/test_adax.py",
             "tests/optim/test_battery.py",
         ),
+        experiments=("experiments.adax",),
     ),
     Article(
         7469,
@@ -63,6 +65,7 @@ ROWS = (
             "tests/optim/test_clipping.py",
             "tests/optim/test_smoothness.py",
         ),
+        experiments=("experiments.gradient_clipping",),
     ),
     Article(
         7681,
@@ -87,6 +90,7 @@ ROWS = (
             "tests/optim/test_weight_scales.py",
             "tests/optim/test_weissi.py",
         ),
+        experiments=("experiments.weissi",),
     ),
     Article(
         8764,
@@ -112,6 +116,7 @@ ROWS = (
             "tests/optim/test_gradient_dropout.py",
             "tests/optim/test_top_fraction.py",
         ),
+        experiments=("experiments.child_tuning",),
     ),
     Article(
         10657,
@@ -124,5 +129,6 @@ ROWS = (
             "optim.clip_by_loss_change",
         ),
         tests=("tests/optim/test_clipping.py",),
+        experiments=("experiments.gradient_clipping",),
     ),
 )

@@ -120,7 +120,7 @@ def gradient_bound(
         >>> import jax.numpy as jnp
         >>> from kexue_jax.optim import gradient_bound
         >>> n, r = jnp.array(0.0), jnp.array(1.0)
-        >>> print(gradient_bound(n, r, l0=1.0, l1=1.0).round(4))
+        >>> print(round(float(gradient_bound(n, r, l0=1.0, l1=1.0)), 4))
         1.7183
     """
     both = _together("gradient_bound", grad_norm, distance, "distance", l0, l1)

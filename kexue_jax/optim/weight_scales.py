@@ -81,7 +81,8 @@ def balance_scales(
         >>> import jax.numpy as jnp
         >>> from kexue_jax.optim import balance_scales
         >>> w = [jnp.array([[8.0]]), jnp.array([[2.0]])]
-        >>> print([float(w[0, 0]) for w in balance_scales(w, [None, None]).weights])
+        >>> weights, _ = balance_scales(w, [None, None])
+        >>> print([round(float(w[0, 0]), 4) for w in weights])
         [4.0, 4.0]
     """
     name = "balance_scales"

@@ -48,7 +48,8 @@ def weissi_penalty(
         >>> import jax.numpy as jnp
         >>> from kexue_jax.optim import weissi_penalty
         >>> params = {"w": jnp.array([[3.0, 4.0]]), "b": jnp.ones(2)}
-        >>> print(weissi_penalty(params, log_coef=0.0, direction_coef=1.0).round(4))
+        >>> found = weissi_penalty(params, log_coef=0.0, direction_coef=1.0)
+        >>> print(round(float(found), 4))
         1.4
     """
     name = "weissi_penalty"

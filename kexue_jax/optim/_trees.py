@@ -1,11 +1,15 @@
 """Trees of parameters or gradients, checked before anything is mapped over them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 
 from kexue_jax._base import checks, trees
+from kexue_jax._base.numerics import accumulation_dtype
 
 
 def check_tree(function: str, argument: str, tree: Any) -> None:
@@ -21,6 +25,15 @@ def check_tree(function: str, argument: str, tree: Any) -> None:
         raise checks.fail_type(function, argument, got + _place(path), wanted)
 
 
+def check_real_tree(function: str, argument: str, tree: Any) -> None:
+    """Raise TypeError unless every leaf is a real floating array."""
+    check_tree(function, argument, tree)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            got, wanted = f"dtype {leaf.dtype}{_place(path)}", "a tree of real arrays"
+            raise checks.fail_type(function, argument, got, wanted)
+
+
 def check_alike(function: str, argument: str, tree: Any, like: Any) -> None:
     """Raise ValueError unless ``tree`` has the names and shapes of ``like``."""
     wanted = "of the names and shapes of the parameters"
@@ -34,6 +47,72 @@ def check_alike(function: str, argument: str, tree: Any, like: Any) -> None:
         if leaf.shape != other.shape:
             got = f"shape {leaf.shape} for {other.shape}{_place(path)}"
             raise checks.fail(function, argument, got, wanted)
+
+
+def check_updates(name: str, updates: Any, params: Any) -> None:
+    """Raise unless parameters were given and the updates are alike."""
+    if params is None:
+        raise checks.fail(name, "params", None, "given to update")
+    check_tree(name, "params", params)
+    check_tree(name, "updates", updates)
+    check_alike(name, "updates", updates, params)
+
+
+def check_mask(function: str, mask: Any, argument: str = "mask") -> None:
+    """Raise TypeError unless ``mask`` is None, a callable or a tree of bools."""
+    if mask is None or callable(mask):
+        return
+    for path, leaf in jax.tree_util.tree_leaves_with_path(mask):
+        if not isinstance(leaf, (bool, np.bool_)):
+            got = f"a {type(leaf).__name__}{_place(path)}"
+            wanted = "None, a tree of bools, or a function of the parameters"
+            raise checks.fail_type(function, argument, got, wanted)
+
+
+def leaf_mask(
+    function: str,
+    mask: Any,
+    tree: Any,
+    default: Callable[[jax.Array], bool] = lambda leaf: True,
+    argument: str = "mask",
+) -> Any:
+    """A bool a leaf of ``tree``: by ``mask`` (or a prefix of it), else by default."""
+    if mask is None:
+        return jax.tree.map(default, tree)
+    found = mask(tree) if callable(mask) else mask
+    check_mask(function, found, argument)
+    try:
+        return jax.tree.broadcast(found, tree)
+    except ValueError:
+        got = str(jax.tree.structure(found))
+        wanted = "a tree of bools, like the parameters or a prefix"
+        raise checks.fail(function, argument, got, wanted) from None
+
+
+def widen(tree: Any) -> Any:
+    """The leaves in the dtype of sums over them, at least float32."""
+    return jax.tree.map(lambda x: jnp.asarray(x, accumulation_dtype(x)), tree)
+
+
+def in_accumulation_dtype(
+    name: str, transformation: optax.GradientTransformation, *, params_needed: bool
+) -> optax.GradientTransformationExtraArgs:
+    """The same in at least float32, with updates cast to the gradients' dtypes."""
+    inner = optax.with_extra_args_support(transformation)
+
+    def init(params: Any) -> Any:
+        check_tree(name, "params", params)
+        return inner.init(widen(params))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        if params_needed or params is not None:
+            check_updates(name, updates, params)
+        check_tree(name, "updates", updates)
+        wide = None if params is None else widen(params)
+        found, state = inner.update(widen(updates), state, wide, **extra)
+        return jax.tree.map(lambda w, u: w.astype(u.dtype), found, updates), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _place(path: tuple[Any, ...]) -> str:

@@ -10,7 +10,7 @@ import optax
 from kexue_jax._base import checks, trees
 from kexue_jax._base.masks import safe_divide
 from kexue_jax._base.numerics import accumulation_dtype
-from kexue_jax.optim._trees import check_alike, check_tree
+from kexue_jax.optim._trees import check_updates, in_accumulation_dtype
 
 ScalarOrSchedule = float | jax.Array | Callable[[jax.typing.ArrayLike], Any]
 
@@ -59,12 +59,14 @@ def lamb_layerwise(
         bounds: Any = {"minimum": 0, "maximum": 1, "open_maximum": True}
         checks.number(name, argument, beta, traced=True, **bounds)
     checks.number(name, "eps", eps, minimum=0, traced=True)
-    return _in_accumulation_dtype(
+    return in_accumulation_dtype(
+        name,
         optax.chain(
             optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
             scale_by_layerwise_trust(exclude=exclude),
             optax.scale_by_learning_rate(learning_rate),
-        )
+        ),
+        params_needed=True,
     )
 
 
@@ -101,7 +103,7 @@ def scale_by_layerwise_trust(
     words = tuple(word.lower() for word in exclude)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        _check_trees(name, updates, params)
+        check_updates(name, updates, params)
 
         def scale(path: tuple[Any, ...], u: jax.Array, p: jax.Array) -> jax.Array:
             parameter = trees.path_name(path).lower()
@@ -123,35 +125,6 @@ def _norm(x: jax.Array) -> jax.Array:
     total = jnp.sum(jnp.real(x * jnp.conj(x)))
     # The inner where keeps the gradient of the root finite at 0.
     return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1)), 0)
-
-
-def _in_accumulation_dtype(
-    transformation: optax.GradientTransformation,
-) -> optax.GradientTransformationExtraArgs:
-    """The same in at least float32, with updates cast to the gradients' dtypes."""
-    inner = optax.with_extra_args_support(transformation)
-
-    def widen(tree: Any) -> Any:
-        return jax.tree.map(lambda x: jnp.asarray(x, accumulation_dtype(x)), tree)
-
-    def init(params: Any) -> Any:
-        check_tree("lamb_layerwise", "params", params)
-        return inner.init(widen(params))
-
-    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-        _check_trees("lamb_layerwise", updates, params)
-        wide, state = inner.update(widen(updates), state, widen(params), **extra)
-        return jax.tree.map(lambda w, u: w.astype(u.dtype), wide, updates), state
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _check_trees(name: str, updates: Any, params: Any) -> None:
-    if params is None:
-        raise checks.fail(name, "params", None, "given to update")
-    check_tree(name, "params", params)
-    check_tree(name, "updates", updates)
-    check_alike(name, "updates", updates, params)
 
 
 def _check_words(name: str, exclude: Any) -> None:

@@ -1,0 +1,154 @@
+"""Mean and variance of updates under dropout, for gradients of one distribution."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments._taylor.training import Split
+from kexue_jax import optim
+
+COMPONENTS = 1000
+RATIOS = (0.1, 0.5)  # mean^2 over mean square of a gradient
+OPTIMIZERS = ("SGD", "SGDM", "Adam, b1 = 0", "Adam, b1 = 0.9", "Adam, b1 = 0.99")
+PLACES = ("gradient", "update")
+
+
+class Moments(NamedTuple):
+    """Of the updates: [seeds] means and variances."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def transformation(name: str) -> Any:
+    """The optimizer before its rate."""
+    if name == "SGD":
+        return optax.identity()
+    if name == "SGDM":
+        return optax.ema(0.9, debias=False)
+    b1 = float(name.split("= ")[1])
+    return optax.scale_by_adam(b1=b1, b2=0.999, eps=1e-12)
+
+
+def first_moment(name: str) -> float:
+    """The decay of the momentum of an optimizer."""
+    if name in ("SGD", "SGDM"):
+        return 0.9 if name == "SGDM" else 0.0
+    return float(name.split("= ")[1])
+
+
+def synthetic(
+    name: str, place: str, shares: Sequence[float], seeds: Sequence[int], steps: int
+) -> dict[tuple[float, float], Moments]:
+    """By ratio and share: gradients m + N(0, s^2) of mean square 1."""
+    program = jax.jit(functools.partial(_synthetic, name, place, steps))
+    cells = [(ratio, share) for ratio in RATIOS for share in shares]
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    found = program(keys, jnp.asarray(cells, jnp.float32))
+    mean, variance = (np.asarray(x, np.float64) for x in found)
+    return {
+        cell: Moments(mean[:, place], variance[:, place])
+        for place, cell in enumerate(cells)
+    }
+
+
+def _synthetic(
+    name: str, place: str, steps: int, keys: jax.Array, cells: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    def one(key: jax.Array, cell: jax.Array) -> tuple[jax.Array, jax.Array]:
+        ratio, share = cell
+        drop = optim.gradient_dropout(jax.random.fold_in(key, 1), keep_prob=share)
+        parts = [drop, transformation(name)]
+        opt = optax.chain(*(parts if place == "gradient" else reversed(parts)))
+        start = jnp.zeros(COMPONENTS, jnp.float32)
+
+        def step(state: Any, number: jax.Array) -> Any:
+            noise = jax.random.normal(
+                jax.random.fold_in(key, number + 2), start.shape, jnp.float32
+            )
+            g = jnp.sqrt(ratio) + jnp.sqrt(1 - ratio) * noise
+            found, state = opt.update(g, state)
+            updates = jnp.asarray(found)
+            return state, (jnp.mean(updates), jnp.mean(updates**2))
+
+        found = jax.lax.scan(step, opt.init(start), jnp.arange(2 * steps))[1]
+        first, second = (x[steps:].mean() for x in found)
+        return first, second - first**2
+
+    return jax.vmap(lambda key: jax.vmap(lambda cell: one(key, cell))(cells))(keys)
+
+
+def predicted(name: str, place: str, ratio: float, share: float) -> tuple[float, float]:
+    """Mean and variance of an update by the formulas, for long averages in v."""
+    b1 = first_moment(name)
+    k = (1 - b1) / (1 + b1)
+    mean = np.sqrt(ratio)
+    if place == "update":
+        variance = k * (1 - ratio)
+        square = (mean**2 + variance) / share
+        return mean, square - mean**2
+    if name.startswith("SGD"):
+        return mean, k * (1 / share - ratio)
+    return mean * np.sqrt(share), k * (1 - share * ratio)
+
+
+def regression(
+    parts: Split, shares: Sequence[float], seeds: Sequence[int], steps: int
+) -> dict[float, np.ndarray]:
+    """Mean update of Adam with dropout over that without, by share: a real gradient.
+
+    The parameters stand still at those of a linear softmax after some training.
+    """
+    images, labels = (jnp.asarray(x) for x in parts.train)
+    params = _trained(images, labels, parts.classes)
+
+    def one(key: jax.Array, share: jax.Array) -> jax.Array:
+        drop = optim.gradient_dropout(jax.random.fold_in(key, 1), keep_prob=share)
+        opt = optax.chain(drop, optax.scale_by_adam(b2=0.999, eps=1e-12))
+
+        def step(carry: Any, number: jax.Array) -> Any:
+            state, total = carry
+            rows = jax.random.randint(
+                jax.random.fold_in(key, number + 2), (32,), 0, len(images)
+            )
+            g = jax.grad(_loss)(params, images[rows], labels[rows])
+            updates, state = opt.update(g, state)
+            late = (number >= steps).astype(jnp.float32)
+            total = jax.tree.map(lambda t, u: t + late * u / steps, total, updates)
+            return (state, total), None
+
+        start = opt.init(params), jax.tree.map(jnp.zeros_like, params)
+        (_, total), _ = jax.lax.scan(step, start, jnp.arange(2 * steps))
+        return jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(total)])
+
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    grid = jax.vmap(lambda k: jax.vmap(lambda p: one(k, p))(jnp.asarray(shares)))
+    found = np.asarray(jax.jit(grid)(keys), np.float64)
+    plain = found[:, shares.index(1.0)]
+    return {
+        share: np.sum(found[:, place] * plain, 1) / np.sum(plain**2, 1)
+        for place, share in enumerate(shares)
+    }
+
+
+def _loss(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+    logs = jax.nn.log_softmax(x @ params["w"] + params["b"][None])
+    return -jnp.mean(jnp.take_along_axis(logs, y[:, None], 1))
+
+
+def _trained(images: jax.Array, labels: jax.Array, classes: int) -> Any:
+    zero = {
+        "w": jnp.zeros((images.shape[1], classes), jnp.float32),
+        "b": jnp.zeros(classes, jnp.float32),
+    }
+
+    def step(params: Any, _: None) -> Any:
+        g = jax.grad(_loss)(params, images, labels)
+        return jax.tree.map(lambda p, g: p - 0.02 * g, params, g), None
+
+    return jax.jit(lambda p: jax.lax.scan(step, p, length=20)[0])(zero)

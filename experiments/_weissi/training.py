@@ -1,0 +1,202 @@
+"""Deep ReLU networks on digits with wrong labels, under several penalties."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments._harness.data_types import order_of
+from experiments._harness.devices import data_mesh, replicate, shard_batch
+from experiments._taylor.training import Split, noisy
+from kexue_jax import optim
+
+Params = Any
+OPTIMIZERS = ("SGD", "AdamW")
+PENALTIES = ("none", "L2", "log", "WEISSI")
+ATTACKS = (0.05, 0.1, 0.2)  # sizes of a step of the input's sign, pixels in [-1, 1]
+
+
+class Setting(NamedTuple):
+    """What is compared: network, labels, optimizer, penalty."""
+
+    depth: int
+    noise: float
+    optimizer: str
+    penalty: str
+
+
+class Cell(NamedTuple):
+    """One training of a setting."""
+
+    coefficient: float
+    seed: int
+
+
+class Answer(NamedTuple):
+    """Of a trained network, by cell; accuracies under attack by size."""
+
+    validation: float
+    test: float
+    attacked: tuple[float, ...]
+    log_norms: float
+    squares: float
+    slope: float
+
+
+class Budget(NamedTuple):
+    """What decides a training beside setting and cell."""
+
+    width: int
+    steps: int
+    batch_size: int
+
+
+def init(key: jax.Array, sizes: Sequence[int], biased: bool = True) -> Params:
+    """Normal weights [in, out] of variance 2 / fan-in."""
+    params = {}
+    for place in range(len(sizes) - 1):
+        shape = sizes[place], sizes[place + 1]
+        draw = jax.random.normal(jax.random.fold_in(key, place), shape, jnp.float32)
+        layer = {"w": draw * np.float32(np.sqrt(2 / shape[0]))}
+        if biased:
+            layer["b"] = jnp.zeros(shape[1], jnp.float32)
+        params[f"layer_{place:02d}"] = layer
+    return params
+
+
+def apply(params: Params, x: jax.Array) -> jax.Array:
+    """Logits of x [rows, inputs]."""
+    for place, name in enumerate(sorted(params)):
+        layer = params[name]
+        x = x @ layer["w"]
+        if "b" in layer:
+            x = x + layer["b"][None]
+        x = jax.nn.relu(x) if place < len(params) - 1 else x
+    return x
+
+
+def cross_entropy(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The mean over rows."""
+    logs = jax.nn.log_softmax(apply(params, x))
+    return -jnp.mean(jnp.take_along_axis(logs, y[:, None], 1))
+
+
+def pull(penalty: str, coefficient: Any, updates: Params, params: Params) -> Params:
+    """Updates with the pull of the penalty: decoupled, before the rate.
+
+    The coefficient is the pull of L2 on a weight of norm 5 for all penalties: that of
+    the log is 25 times as large, and the directions get a tenth of it.
+    """
+    if penalty == "none":
+        return updates
+    if penalty == "L2":
+        decay = optax.add_decayed_weights(coefficient, _matrices)
+    else:
+        whole = coefficient * 25
+        direction = whole / 10 if penalty == "WEISSI" else jnp.zeros_like(whole)
+        decay = optim.add_weissi_decay(whole, direction)
+    return decay.update(updates, decay.init(params), params)[0]
+
+
+def _matrices(params: Params) -> Params:
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def train(
+    setting: Setting, parts: Split, cells: Sequence[Cell], budget: Budget
+) -> dict[Cell, Answer]:
+    """One model for each cell, divided over the devices."""
+    images, labels = parts.train
+    seeds = sorted({c.seed for c in cells})
+    sizes = (images.shape[1], *[budget.width] * (setting.depth - 1), parts.classes)
+    starts = {s: init(jax.random.key(s), sizes) for s in seeds}
+    wrong = {s: noisy(labels, setting.noise, parts.classes, s) for s in seeds}
+    orders = {s: _order(len(images), s, budget) for s in seeds}
+    models = {
+        "params": jax.tree.map(
+            lambda *leaves: np.stack(leaves), *(starts[c.seed] for c in cells)
+        ),
+        "labels": np.stack([wrong[c.seed] for c in cells]),
+        "order": np.stack([orders[c.seed] for c in cells]),
+        "coefficient": np.array([c.coefficient for c in cells], np.float32),
+    }
+    mesh = data_mesh(len(cells))
+    program = jax.jit(functools.partial(_program, setting))
+    asked = replicate(mesh, (images, parts.validation, parts.test))
+    found = program(shard_batch(mesh, models), *asked)
+    columns = [np.asarray(x, np.float64) for x in found]
+    answers = {}
+    for place, cell in enumerate(cells):
+        validation, test, attacked, *rest = (c[place] for c in columns)
+        harmed = tuple(map(float, attacked))
+        answers[cell] = Answer(
+            float(validation), float(test), harmed, *map(float, rest)
+        )
+    return answers
+
+
+def _order(rows: int, seed: int, budget: Budget) -> np.ndarray:
+    size = min(budget.batch_size, rows)
+    each = rows // size
+    epochs = -(-budget.steps // each)
+    found = [order_of(rows, seed, e)[: each * size] for e in range(epochs)]
+    order = np.concatenate(found).reshape(-1, size)[: budget.steps]
+    return order.astype(np.int32)
+
+
+def _program(
+    setting: Setting, models: Any, images: jax.Array, chosen: Any, test: Any
+) -> tuple[jax.Array, ...]:
+    adam = setting.optimizer == "AdamW"
+    direction = optax.scale_by_adam() if adam else optax.trace(0.9)
+    rate = 2e-3 if adam else 2e-2
+
+    def one(model: Any) -> tuple[jax.Array, ...]:
+        steps = len(model["order"])
+
+        def step(carry: Any, item: Any) -> Any:
+            params, state = carry
+            rows, number = item
+            batch = images[rows], model["labels"][rows]
+            g = jax.grad(cross_entropy)(params, *batch)
+            if not adam:
+                g = pull(setting.penalty, model["coefficient"], g, params)
+            u, state = direction.update(g, state, params)
+            if adam:
+                u = pull(setting.penalty, model["coefficient"], u, params)
+            eta = rate * (1 - number / steps)
+            return (jax.tree.map(lambda p, u: p - eta * u, params, u), state), None
+
+        start = model["params"], direction.init(model["params"])
+        numbers = jnp.arange(steps, dtype=jnp.float32)
+        (params, _), _ = jax.lax.scan(step, start, (model["order"], numbers))
+        return (
+            _accuracy(params, *chosen),
+            _accuracy(params, *test),
+            jnp.stack([_attacked(params, test[0], test[1], s) for s in ATTACKS]),
+            optim.log_norm_product(params),
+            optim.l2_penalty(params, coef=1.0),
+            _slope(params, test[0]),
+        )
+
+    return jax.vmap(one)(models)
+
+
+def _accuracy(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.mean(jnp.argmax(apply(params, x), -1) == y)
+
+
+def _attacked(params: Params, x: jax.Array, y: jax.Array, size: float) -> jax.Array:
+    """Accuracy after one step along the sign of the loss's gradient in the input."""
+    g = jax.grad(cross_entropy, argnums=1)(params, x, y)
+    return _accuracy(params, jnp.clip(x + size * jnp.sign(g), -1, 1), y)
+
+
+def _slope(params: Params, x: jax.Array) -> jax.Array:
+    """The mean Frobenius norm of the gradient of the logits in the input."""
+    each = jax.vmap(jax.jacobian(lambda x: apply(params, x[None])[0]))(x[:64])
+    return jnp.mean(jnp.sqrt(jnp.sum(each**2, (1, 2))))

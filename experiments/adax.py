@@ -1,0 +1,149 @@
+"""Does a second moment that freezes help? (kexue.fm/archives/7387 and 7302)
+
+SGD with momentum, AdamW, AdaX, AdaX-W and the other schedules of the second moment
+train a small network on real digits and one that predicts the next byte of Python's
+standard library, at several rates, constant and falling, all seeds of a rule in one
+program. Judged on rows that neither trained nor chose a rate. With no flags: three to
+six minutes on two CPU cores.
+
+    python -m experiments.adax
+    python -m experiments.adax --num_steps=40000 --num_seeds=3
+"""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments._adax import tasks
+from experiments._adax.claims import Report, all_claims, table
+from experiments._adax.training import PLANS, RULES, Budget, Cell, train
+from experiments._harness.config import BaseConfig, launch, setting
+from experiments._harness.data import DATASETS, load_images
+from experiments._harness.data_text import load_text
+from experiments._harness.figures import bars, curves
+from experiments._harness.report import write_report
+from experiments._harness.results import write_results
+from experiments._harness.workdir import Run, open_run
+from kexue_jax import optim
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(BaseConfig):
+    """All settings of the experiment."""
+
+    dataset: str = setting("digits", "labelled images", choices=DATASETS)
+    data_dir: str = setting("none", "folder of the image files", shapes_run=False)
+    tasks: str = setting("both", "what is learned", choices=("both", "digits", "text"))
+    num_steps: int = setting(6000, "steps with digits", minimum=20, maximum=10**7)
+    text_steps: int = setting(3000, "steps with text", minimum=20, maximum=10**7)
+    num_seeds: int = setting(5, "seeds, from --seed on", minimum=1, maximum=99)
+    rates: str = setting("1e-3,3e-3,1e-2", "rates (of SGDM 30 times as large)")
+    weight_decay: float = setting(5e-2, "decoupled decay; L2 is 0.01 of it", minimum=0)
+    train_size: int = setting(900, "rows to train on", minimum=10)
+    validation_size: int = setting(297, "rows that choose the rate", minimum=10)
+    batch_size: int = setting(32, "rows a step", minimum=1)
+    width: int = setting(32, "units of a hidden layer", minimum=1, maximum=8192)
+
+
+PRESETS = {
+    "smoke": {
+        "tasks": "digits",
+        "num_steps": 20,
+        "text_steps": 20,
+        "num_seeds": 1,
+        "rates": "1e-2",
+        "width": 8,
+        "batch_size": 8,
+    }
+}
+BLOCKS = 20
+JUDGED = 2000  # windows of text to judge by, and as many to choose by
+
+
+def main(config: Config) -> None:
+    """Train, judge, draw, report."""
+    images = load_images(config.dataset, config.data_dir)
+    text = load_text("stdlib")
+    several = [float(rate) for rate in config.rates.split(",")]
+    run = open_run(config)
+    sizes = config.train_size, config.validation_size
+    both = {
+        "digits": (tasks.digits(images, config.width, *sizes), config.num_steps),
+        "text": (tasks.text(text, 2 * config.width, JUDGED), config.text_steps),
+    }
+    if config.tasks != "both":
+        both = {config.tasks: both[config.tasks]}
+    seeds = [config.seed + i for i in range(config.num_seeds)]
+    outcomes: dict[tuple[str, str], Any] = {}
+    for name, (task, steps) in both.items():
+        blocks = min(BLOCKS, steps)
+        budget = Budget(steps, blocks, config.batch_size, config.weight_decay)
+        for rule in RULES:
+            cells = [
+                Cell(rate, plan, seed)
+                for rate in rule.rates(several)
+                for plan in PLANS
+                for seed in seeds
+            ]
+            outcomes[name, rule.name] = train(rule, task, cells, budget)
+            print(f"{name}, {rule.name}: {run.seconds():.0f} s", flush=True)
+    report = Report(outcomes, seeds)
+    draw(run, report, list(both))
+    names = [rule.name for rule in RULES]
+    claims = all_claims(report, list(both), config.num_steps)
+    facts = {"data": images.source, "text": text.source, "1 / b2": "10,000 steps"}
+    write_results(run, claims, [table(report, t, names) for t in both], facts)
+    print(f"report: {write_report(run.folder)}")
+
+
+def draw(run: Run, report: Report, names: list[str]) -> None:
+    """Weights of the newest square; change of v; losses and scores."""
+    t = np.unique(np.geomspace(1, 1e5, 60).round())
+    lines: dict[str, Any] = {
+        kind: (t, np.asarray(optim.second_moment_weight(jnp.asarray(t), kind=kind)))
+        for kind in ("adam", "adafactor", "mean", "adax")
+    }
+    curves(
+        run.path("weights.png"),
+        lines,
+        ylabel="weight of the newest square",
+        log_x=True,
+        log_y=True,
+    )
+    for task in names:
+        adaptive = [rule.name for rule in RULES if rule.kind != "momentum"]
+        changes = {rule: report.change(task, rule).mean(0) for rule in adaptive}
+        lines = {r: (np.arange(1, len(c) + 1), _smooth(c)) for r, c in changes.items()}
+        curves(
+            run.path(f"change_{task}.png"),
+            lines,
+            ylabel="mean |v(t+1) / v(t) - 1|",
+            log_x=True,
+            log_y=True,
+        )
+        losses = {r.name: report.of("losses", task, r.name).mean(0) for r in RULES}
+        lines = {r: (np.arange(1, len(v) + 1), v) for r, v in losses.items()}
+        curves(
+            run.path(f"losses_{task}.png"),
+            lines,
+            xlabel="twentieth of the training",
+            ylabel="training loss",
+            log_y=True,
+        )
+        scores = {r.name: list(report.of("test", task, r.name)) for r in RULES}
+        label = "accuracy" if task == "digits" else "minus the bits a byte"
+        bars(run.path(f"scores_{task}.png"), {"test": scores}, ylabel=label)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """A mean over the last tenth of the steps so far."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.minimum((ends * 0.9).astype(int), ends - 1)
+    return np.maximum((sums[ends] - sums[starts]) / (ends - starts), 1e-12)
+
+
+if __name__ == "__main__":
+    launch(main, Config, PRESETS, __doc__)

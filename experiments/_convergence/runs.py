@@ -164,36 +164,37 @@ def network(task: Problem, name: str, horizon: int, seed: int) -> Beyond:
 
 
 def _network(task: Problem, name: str, horizon: int, seed: int) -> Beyond:
-    x, y = jnp.asarray(task.x), jnp.asarray(task.y)
     draw = np.random.default_rng([seed, horizon, 1])
-    rows = jnp.asarray(draw.integers(0, len(task.x), horizon))
+    rows = draw.integers(0, len(task.x), horizon)
     width, d = 32, task.x.shape[1]
     start = {
-        "in": jnp.asarray(2 * draw.standard_normal((width, d)) / d**0.5),
-        "out": jnp.asarray(draw.standard_normal((task.classes, width)) / width**0.5),
+        "in": 2 * draw.standard_normal((width, d)) / d**0.5,
+        "out": draw.standard_normal((task.classes, width)) / width**0.5,
     }
+    etas = SCHEDULES[name](np.arange(1, horizon + 1), horizon, 4.0, 2.0)
+    start, rows, etas, x, y = jax.tree.map(
+        jnp.asarray, (start, rows, etas, task.x, task.y)
+    )
+    found = _network_curves(start, rows, etas, x, y)
+    return Beyond(*(np.asarray(part, np.float64) for part in found))
+
+
+@jax.jit
+def _network_curves(start: Any, rows: Any, etas: Any, x: Any, y: Any) -> Any:
+    """Curves of the mean loss, of the regret against the last iterate, of its bound."""
 
     def f(params: Any, row: jax.Array) -> jax.Array:
         h = jnp.tanh(params["in"] @ x[row])
         return -jax.nn.log_softmax(params["out"] @ h)[y[row]]
 
-    t = np.arange(1, horizon + 1)
-    etas = jnp.asarray(SCHEDULES[name](t, horizon, 4.0, 2.0))
-
-    @jax.jit
-    def curves(rows: jax.Array) -> Any:
-        def trace(other: Any) -> Any:
-            return theory.online_sgd(
-                f, start, rows, schedule=lambda k: etas[k], comparator=other
-            )
-
-        last = trace(None).params
-        seen = trace(last)
-        counts = jnp.arange(1, horizon + 1)
-        bound = theory.trajectory_bound_curve(
-            seen.rates, seen.distances, seen.gradient_norms
+    def trace(other: Any) -> Any:
+        return theory.online_sgd(
+            f, start, rows, schedule=lambda k: etas[k], comparator=other
         )
-        means = jnp.cumsum(seen.losses) / counts
-        return means, jnp.cumsum(seen.excess) / counts, bound
 
-    return Beyond(*(np.asarray(part, np.float64) for part in curves(rows)))
+    seen = trace(trace(None).params)
+    counts = jnp.arange(1, len(etas) + 1)
+    bound = theory.trajectory_bound_curve(
+        seen.rates, seen.distances, seen.gradient_norms
+    )
+    return jnp.cumsum(seen.losses) / counts, jnp.cumsum(seen.excess) / counts, bound

@@ -36,14 +36,8 @@ def measure(encoder: Encoder, tokens: np.ndarray, seeds: Sequence[int]) -> Signa
     """The Signal of the seeds' encoders on embedded bytes [batch, n]."""
     profiles = []
     for seed in seeds:
-        keys = jax.random.split(jax.random.key(seed), 4)
-        draw = truncated_normal(stddev=0.02)
-        words = draw(keys[0], (256, encoder.width))[tokens]
-        places = draw(keys[1], (tokens.shape[1], encoder.width))
-        x = layer_norm(words + places[None], eps=1e-12)
-        target = jax.random.normal(keys[2], x.shape)
-        params = init(keys[3], encoder)
-        profiles.append(_program(encoder._replace(start="any"))(params, x, target))
+        given = _drawn(jax.random.key(seed), tokens, encoder)
+        profiles.append(_program(encoder._replace(start="any"))(*given))
     found = jax.tree.map(lambda *leaves: np.stack(leaves), *profiles)
     predicted = [_predicted(encoder, rms) for rms in found.branch_rms]
     attention, forward = found.grad_params
@@ -55,6 +49,17 @@ def measure(encoder: Encoder, tokens: np.ndarray, seeds: Sequence[int]) -> Signa
         attention["q"],
         forward["up"],
     )
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _drawn(key: jax.Array, tokens: jax.Array, encoder: Encoder) -> Any:
+    """Parameters, embedded bytes and the weights of what is differentiated."""
+    keys = jax.random.split(key, 4)
+    draw = truncated_normal(stddev=0.02)
+    words = draw(keys[0], (256, encoder.width))[tokens]
+    places = draw(keys[1], (tokens.shape[1], encoder.width))
+    x = layer_norm(words + places[None], eps=1e-12)
+    return init(keys[3], encoder), x, jax.random.normal(keys[2], x.shape, x.dtype)
 
 
 @functools.cache

@@ -119,8 +119,8 @@ def train(text: TextData, way: Way, plan: Plan, seeds: Sequence[int]) -> Outcome
     """All seeds in one program; Adam, no decay of anything."""
     drawn = [batches(text, plan, seed) for seed in seeds]
     tokens, hidden = (np.stack(part) for part in zip(*drawn, strict=True))
-    params = [init(jax.random.key(s), way, plan.length) for s in seeds]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    stacked = _starts(keys, way, plan.length)
     warmed = linear_warmup(steps=plan.warmup)(np.arange(plan.steps))
     rising = np.asarray(warmed, np.float32)
     flat = np.ones_like(rising)
@@ -129,6 +129,12 @@ def train(text: TextData, way: Way, plan: Plan, seeds: Sequence[int]) -> Outcome
     program = _program(way.encoder._replace(start="any"), way.head)
     losses, scales = program(stacked, tokens, hidden, rates, alphas)
     return Outcome(np.asarray(losses), np.asarray(scales))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _starts(keys: jax.Array, way: Way, length: int) -> dict[str, Any]:
+    """The parameters of all seeds, stacked."""
+    return jax.vmap(lambda key: init(key, way, length))(keys)
 
 
 @functools.cache

@@ -27,31 +27,33 @@ def distances(
             lambda p: p.astype(jnp.float64), networks.init(jax.random.key(seed), sizes)
         )
 
-        def loss(params: Any) -> jax.Array:
-            return networks.mean_loss(params, x, y, "tanh")
-
-        @jax.jit
-        def ends(rate: jax.Array, steps: jax.Array) -> Any:
-            """Descent and both flows, each flow in steps of ``rate`` by Runge-Kutta."""
-            modified = training.implicit_gradient_loss(loss, learning_rate=rate)
-
-            def descend(_: Any, p: Any) -> Any:
-                return moved(p, jax.grad(loss)(p), -rate)
-
-            def along(f: Any) -> Any:
-                return lambda _, p: runge_kutta(jax.grad(f), p, rate)
-
-            turns = (descend, along(loss), along(modified))
-            return [jax.lax.fori_loop(0, steps, turn, start) for turn in turns]
-
         found: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for rate in rates:
             steps = round(time / rate)
-            descent, *flows = ends(jnp.asarray(rate), jnp.asarray(steps))
+            descent, *flows = _ends(start, x, y, rate, steps)
             way = length(moved(flows[0], start, -1.0))
             for kind, flow in zip(KINDS, flows, strict=True):
                 found[kind].append(float(length(moved(descent, flow, -1.0)) / way))
     return {kind: np.array(values) for kind, values in found.items()}
+
+
+@jax.jit
+def _ends(start: Any, x: Any, y: Any, rate: Any, steps: Any) -> Any:
+    """Descent and both flows, each flow in steps of ``rate`` by Runge-Kutta."""
+
+    def loss(params: Any) -> jax.Array:
+        return networks.mean_loss(params, x, y, "tanh")
+
+    modified = training.implicit_gradient_loss(loss, learning_rate=rate)
+
+    def descend(_: Any, p: Any) -> Any:
+        return moved(p, jax.grad(loss)(p), -rate)
+
+    def along(f: Any) -> Any:
+        return lambda _, p: runge_kutta(jax.grad(f), p, rate)
+
+    turns = (descend, along(loss), along(modified))
+    return [jax.lax.fori_loop(0, steps, turn, start) for turn in turns]
 
 
 def moved(tree: Any, by: Any, times: Any) -> Any:

@@ -1,5 +1,6 @@
 """Descent at several rates and batch sizes to one training loss, all seeds at once."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -57,16 +58,27 @@ def train(
     chunks = steps // CHUNK
     starts = [networks.init(jax.random.key(s), sizes) for s in seeds]
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
-    x, y = jnp.asarray(data.x), jnp.asarray(data.y)
     order = None
     if way.batch_size:
         drawn = [batches(data, way, s, chunks * CHUNK) for s in seeds]
         order = jnp.asarray(np.stack(drawn).reshape(len(seeds), chunks, CHUNK, -1))
+    judged = (data.x, data.y, data.test_x, data.test_y)
+    limits = jnp.float32(way.rate), jnp.float32(goal), jnp.int32(chunks)
+    found = _all_seeds(params, order, judged, limits, name)
+    measured, count, value = jax.tree.map(np.asarray, found)
+    return Trained(measured, count * CHUNK, value <= goal)
+
+
+@functools.partial(jax.jit, static_argnames=("name",))
+def _all_seeds(params: Any, order: Any, judged: Any, limits: Any, name: str) -> Any:
+    """What is measured of each seed's network, the chunks it took, its loss."""
+    x, y, *_ = judged
+    rate, goal, chunks = limits
 
     def step(params: Any, chosen: Any) -> tuple[Any, None]:
         seen = (x, y) if chosen is None else (x[chosen], y[chosen])
         grads = jax.grad(networks.mean_loss)(params, *seen, name)
-        return jax.tree.map(lambda p, g: p - way.rate * g, params, grads), None
+        return jax.tree.map(lambda p, g: p - rate * g, params, grads), None
 
     def run(params: Any, order: Any) -> Any:
         def going(state: Any) -> Any:
@@ -79,15 +91,13 @@ def train(
             params = jax.lax.scan(step, params, rows, length=CHUNK)[0]
             return params, count + 1, networks.mean_loss(params, x, y, name)
 
-        start = (params, jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf))
+        unknown = jnp.full((), jnp.inf, params[0][0].dtype)
+        start = (params, jnp.zeros((), jnp.int32), unknown)
         params, count, value = jax.lax.while_loop(going, chunk, start)
-        judged = (x, y, jnp.asarray(data.test_x), jnp.asarray(data.test_y))
         return networks.measured(params, judged, name), count, value
 
     # One seed after the other: each stops where it is done.
-    found = jax.jit(lambda p, o: jax.lax.map(lambda a: run(*a), (p, o)))(params, order)
-    measured, count, value = jax.tree.map(np.asarray, found)
-    return Trained(measured, count * CHUNK, value <= goal)
+    return jax.lax.map(lambda a: run(*a), (params, order))
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:

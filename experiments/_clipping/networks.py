@@ -36,9 +36,9 @@ def text(data: TextData, width: int, judged: int) -> Problem:
         return {
             "embedding": draw(keys[0], VOCABULARY, EMBEDDING),
             "in": draw(keys[1], EMBEDDING, 3 * width) / np.sqrt(EMBEDDING),
-            "again": draw(keys[2], width, 3 * width) / np.sqrt(width),
+            "again": draw(keys[2], width, 3 * width) / width**0.5,
             "bias": jnp.zeros(3 * width, jnp.float32),
-            "out": draw(keys[3], width, VOCABULARY) / np.sqrt(width),
+            "out": draw(keys[3], width, VOCABULARY) / width**0.5,
         }
 
     def loss(params: Params, rows: jax.Array) -> jax.Array:
@@ -73,9 +73,9 @@ def digits(data: ImageData, width: int) -> Problem:
         draw = lambda k, *s: jax.random.normal(k, s, jnp.float32)  # noqa: E731
         params = {"in": draw(keys[0], images.shape[1], width) / 8}
         for i in range(BLOCKS):
-            params[f"up_{i}"] = draw(keys[2 * i + 1], width, width) / np.sqrt(width)
-            params[f"down_{i}"] = draw(keys[2 * i + 2], width, width) / np.sqrt(width)
-        params["out"] = draw(keys[-1], width, classes) / np.sqrt(width)
+            params[f"up_{i}"] = draw(keys[2 * i + 1], width, width) / width**0.5
+            params[f"down_{i}"] = draw(keys[2 * i + 2], width, width) / width**0.5
+        params["out"] = draw(keys[-1], width, classes) / width**0.5
         return params
 
     def loss(params: Params, rows: Any) -> jax.Array:

@@ -30,4 +30,5 @@ ROWS = (
     Tool("models.image_classifier", "a yardstick for generated images"),
     Tool("models.transformer", "what attention and positions are tried in"),
     Tool("optim.Average", "what the averages of optim.ema keep"),
+    Tool("theory.HeadParams", "what theory.mlm_logits takes as its layer"),
 )

@@ -12,6 +12,7 @@ from kexue_jax.optim.clipping import (
     scale_by_relaxed_smoothness,
     soft_clip_by_global_norm,
 )
+from kexue_jax.optim.decay import sqrt_decay
 from kexue_jax.optim.fisher import (
     empirical_fisher_diagonal,
     sampled_fisher_diagonal,
@@ -23,6 +24,7 @@ from kexue_jax.optim.gradient_dropout import (
     keep_mask,
 )
 from kexue_jax.optim.lamb import lamb_layerwise, scale_by_layerwise_trust
+from kexue_jax.optim.projection import projected
 from kexue_jax.optim.rank_one import RankOne, rank_one_nonneg
 from kexue_jax.optim.schedules import piecewise_linear
 from kexue_jax.optim.second_moments import (
@@ -44,6 +46,7 @@ from kexue_jax.optim.smoothness_estimates import (
     trajectory_smoothness,
 )
 from kexue_jax.optim.top_fraction import top_fraction_mask
+from kexue_jax.optim.warmup import linear_warmup, noam
 from kexue_jax.optim.weight_scales import (
     ScaledLayers,
     balance_scales,
@@ -79,6 +82,8 @@ __all__ = [
     "relaxed_gd",
     "scale_by_relaxed_smoothness",
     "soft_clip_by_global_norm",
+    # decay
+    "sqrt_decay",
     # fisher
     "empirical_fisher_diagonal",
     "sampled_fisher_diagonal",
@@ -90,6 +95,8 @@ __all__ = [
     # lamb
     "lamb_layerwise",
     "scale_by_layerwise_trust",
+    # projection
+    "projected",
     # rank_one
     "RankOne",
     "rank_one_nonneg",
@@ -112,6 +119,9 @@ __all__ = [
     "trajectory_smoothness",
     # top_fraction
     "top_fraction_mask",
+    # warmup
+    "linear_warmup",
+    "noam",
     # weight_scales
     "ScaledLayers",
     "balance_scales",

@@ -32,7 +32,7 @@ def test_the_smoke_preset_names_cases():
 
 
 # Sizes whose twins take seconds, or gigabytes.
-HEAVY = re.compile(r"(8192|16384|32768|65536|4096_gradient|_50m)")
+HEAVY = re.compile(r"(8192|16384|32768|65536|4096_gradient|mlp_penalty_gradient|_50m)")
 
 
 def light():

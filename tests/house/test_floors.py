@@ -12,6 +12,7 @@ EDGES: dict[str, set[str]] = {
     "attention": {"numerics", "positions"},
     "losses": {"numerics"},
     "structured": {"losses", "positions"},
+    "theory": {"training"},
 }
 RUNTIME = {"jax", "flax", "optax", "numpy", "chex", "absl"}
 FORBIDDEN_JAX = (

@@ -1,0 +1,1 @@
+"""The parts of ``experiments.sgd_convergence``: problems, runs, claims, pictures."""

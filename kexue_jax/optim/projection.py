@@ -1,0 +1,65 @@
+"""An optimizer whose parameters stay in a set: each step ends in a projection."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+from kexue_jax._base import checks
+from kexue_jax.optim._trees import check_alike, check_tree
+
+
+def projected(
+    inner: optax.GradientTransformation, projection: Callable[[Any], Any]
+) -> optax.GradientTransformationExtraArgs:
+    """An optax optimizer whose steps of another one are projected onto a set.
+
+    update = projection(params + u) - params with u the update of ``inner``, so that
+    ``optax.apply_updates`` ends in the set.
+
+    Shapes: a tree of parameters of any shapes -> an optax pair (init, update) with the
+    state of ``inner``; update needs the parameters.
+    Article: kexue.fm/archives/9902.  Paper: Zinkevich 2003.
+    Differs: optax has the projections (``optax.projections``) and leaves it to the loop
+    to apply them; as a transformation it goes where optimizers go. In half precision
+    the sum of parameters and update may miss the set by a rounding.
+    Cost: one projection a step, no state.
+    Raises: TypeError for an ``inner`` without init and update or a projection that is
+    no function; ValueError from ``update`` without parameters, or where updates or what
+    the projection gives have other names or shapes; TypeError for a leaf that is no
+    floating or complex array.
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> from kexue_jax.optim import projected
+        >>> opt = projected(optax.sgd(1.0), optax.projections.projection_non_negative)
+        >>> params = jnp.array([1.0, 1.0])
+        >>> print(opt.update(jnp.array([0.25, 5.0]), opt.init(params), params)[0])
+        [-0.25 -1.  ]
+    """
+    name = "projected"
+    for method in ("init", "update"):
+        if not callable(getattr(inner, method, None)):
+            got = f"a {type(inner).__name__}"
+            wanted = "an optax transformation, with init and update"
+            raise checks.fail_type(name, "inner", got, wanted)
+    checks.function(name, "projection", projection)
+    wrapped = optax.with_extra_args_support(inner)
+
+    def init(params: Any) -> Any:
+        check_tree(name, "params", params)
+        return wrapped.init(params)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        if params is None:
+            raise checks.fail(name, "params", None, "given to update")
+        check_tree(name, "params", params)
+        check_tree(name, "updates", updates)
+        check_alike(name, "updates", updates, params)
+        updates, state = wrapped.update(updates, state, params, **extra)
+        inside = projection(jax.tree.map(lambda p, u: p + u, params, updates))
+        check_alike(name, "projection", inside, params)
+        moved = jax.tree.map(lambda q, p: (q - p).astype(p.dtype), inside, params)
+        return moved, state
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,143 @@
+"""gradient_penalty: its parts on known cases, and rules that catch what is wrong."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments._harness.errors import UserError
+from experiments._penalty import claims, flow, networks
+from experiments._penalty.flow import KINDS
+from experiments._penalty.networks import NORMS, Measured, Rows
+from experiments._penalty.training import Trained, Way, batches, spearman
+from experiments.gradient_penalty import numbers
+from tests.training.quick import quick_jit
+
+SEEDS = 3
+RATES = (0.2, 0.1)
+
+
+def flat(value):
+    return np.full(SEEDS, float(value))
+
+
+def trained(by_input, by_parameters, of_mean=1.0):
+    names = dict.fromkeys(Measured._fields, flat(0.5))
+    names |= {
+        "by_input": by_input + 1e-3 * np.arange(SEEDS),
+        "by_parameters": by_parameters + 1e-3 * np.arange(SEEDS),
+        "of_mean": flat(of_mean),
+    }
+    return Trained(Measured(**names), flat(100), np.ones(SEEDS, bool))
+
+
+def report():
+    """What the articles say, in numbers."""
+    sizes = {"frobenius": 0.01, "spectral": 0.1, "jacobian": 0.3}
+    ratios = {("random", "tanh", 2, n): flat(sizes[n]) for n in NORMS}
+    ways = {
+        Way(0.1, 0): trained(4.0, 40.0),
+        Way(0.2, 0): trained(3.0, 30.0),
+        Way(0.1, 32): trained(2.0, 20.0),
+        Way(0.1, 8): trained(1.0, 10.0),
+    }
+    first, second = KINDS
+    distances = [{first: np.array(RATES), second: np.array(RATES) ** 2}] * SEEDS
+    return claims.Report(ratios, ways, distances, RATES)
+
+
+def verdicts(found):
+    return [claim.verdict for claim in claims.all_claims(found)]
+
+
+def test_every_claim_is_confirmed_where_all_is_as_the_articles_say() -> None:
+    assert set(verdicts(report())) == {"confirmed"}
+
+
+def replaced(place):
+    """The report with one thing false, by the claim that it makes so."""
+    found = report()
+    first, second = KINDS
+    ways = dict(found.trained)
+    if place in (0, 1):
+        key = ("random", "tanh", 2, "jacobian" if place == 0 else "frobenius")
+        return found._replace(
+            ratios={**found.ratios, key: flat(1.1 if not place else 0.2)}
+        )
+    if place == 2:
+        ways = {w: trained(4.0, 40.0, of_mean=1e-3) for w in ways}
+    if place == 3:
+        ways[Way(0.2, 0)] = trained(5.0, 50.0)
+    if place == 4:
+        ways[Way(0.1, 8)] = trained(5.0, 50.0)
+    if place == 5:
+        ways = {w: trained(float(k), -float(k)) for k, w in enumerate(ways, 1)}
+    if place == 6:
+        wrong = {first: np.array(RATES), second: np.array(RATES)}
+        return found._replace(distances=[wrong] * SEEDS)
+    return found._replace(trained=ways)
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_each_claim_is_refuted_where_it_is_false(place) -> None:
+    assert verdicts(replaced(place))[place] == "refuted"
+
+
+def test_runge_kutta_solves_a_linear_flow_to_fourth_order() -> None:
+    curve = 1.7
+
+    def error(steps):
+        p = jnp.array(1.0)
+        for _ in range(steps):
+            p = flow.runge_kutta(lambda p: curve * p, p, 1 / steps)
+        return abs(float(p) - np.exp(-curve))
+
+    assert 3.7 < np.log2(error(4) / error(8)) < 4.5
+
+
+def test_descent_is_nearer_to_the_modified_flow() -> None:
+    rng = np.random.default_rng(0)
+    data = Rows(
+        rng.normal(size=(20, 4)).astype(np.float32), np.arange(20) % 3, None, None, 3
+    )
+    found = flow.distances(data, 0, (0.2, 0.1), 1.0)
+    first, second = (found[kind] for kind in KINDS)
+    assert (second < first / 3).all()
+    assert abs(flow.slope((0.2, 0.1), first) - 1) < 0.2
+    assert abs(flow.slope((0.2, 0.1), second) - 2) < 0.3
+
+
+def test_network_and_loss_are_those_of_the_bound() -> None:
+    x, y = jnp.ones((2, 4)) * jnp.array([[1.0], [-0.5]]), jnp.array([0, 2])
+
+    def one(params, x, y):
+        return networks.loss(networks.logits(params, x, "gelu"), y)
+
+    @quick_jit
+    def both(key):
+        params = networks.init(key, (4, 5, 3))
+        grads = jax.vmap(jax.grad(one), (None, 0, 0))(params, x, y)
+        norms = sum((g.reshape(2, -1) ** 2).sum(-1) for g in jax.tree.leaves(grads))
+        return networks.bound(params, x, y, "gelu", "frobenius").rhs, norms
+
+    mine, theirs = both(jax.random.key(0))
+    np.testing.assert_allclose(mine, theirs, rtol=1e-4)
+
+
+def test_batches_turn_through_all_rows() -> None:
+    data = Rows(np.zeros((10, 1)), None, None, None, 2)
+    found = batches(data, Way(0.1, 5), 0, 4)
+    assert found.shape == (4, 5)
+    assert sorted(found[:2].ravel()) == sorted(found[2:].ravel()) == list(range(10))
+
+
+def test_rank_correlation_of_known_orders() -> None:
+    a = np.array([1.0, 2.0, 3.0])
+    assert spearman(a, 10**a) == pytest.approx(1)
+    assert spearman(a, -a) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("wrong", ["", "0", "-1", "a", "1;2", "nan"])
+def test_rates_that_are_none_are_refused_in_one_line(wrong) -> None:
+    with pytest.raises(UserError, match=r"flag --rates=.*wanted positive numbers"):
+        numbers("rates", wrong)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kexue_jax import optim as optim
     from kexue_jax import positions as positions
     from kexue_jax import ssm as ssm
+    from kexue_jax import theory as theory
     from kexue_jax import training as training
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "optim",
     "positions",
     "ssm",
+    "theory",
     "training",
 ]
 

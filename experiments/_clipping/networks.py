@@ -35,7 +35,7 @@ def text(data: TextData, width: int, judged: int) -> Problem:
         draw = lambda k, *s: jax.random.normal(k, s, jnp.float32)  # noqa: E731
         return {
             "embedding": draw(keys[0], VOCABULARY, EMBEDDING),
-            "in": draw(keys[1], EMBEDDING, 3 * width) / np.sqrt(EMBEDDING),
+            "in": draw(keys[1], EMBEDDING, 3 * width) / EMBEDDING**0.5,
             "again": draw(keys[2], width, 3 * width) / width**0.5,
             "bias": jnp.zeros(3 * width, jnp.float32),
             "out": draw(keys[3], width, VOCABULARY) / width**0.5,

@@ -3,6 +3,7 @@
 from kexue_jax.models.classifier import ClassifierOutput, image_classifier
 from kexue_jax.models.functional import Model, functional
 from kexue_jax.models.position_embedding import HierarchicalPositionEmbedding
+from kexue_jax.models.rnn import RecurrentCell
 from kexue_jax.models.ssm_stack import SsmStack, ssm_stack
 from kexue_jax.models.transformer import transformer
 from kexue_jax.models.unet_paper import unet_paper
@@ -16,6 +17,7 @@ __all__ = [
     "ClassifierOutput",
     "image_classifier",
     "transformer",
+    "RecurrentCell",
     "SsmStack",
     "ssm_stack",
     "HierarchicalPositionEmbedding",

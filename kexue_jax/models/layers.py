@@ -19,6 +19,7 @@ from jax import lax
 from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax.models.convolution import conv3x3
 from kexue_jax.models.functional import uniform_param
+from kexue_jax.training.recompute import remat
 
 
 def kernel_param(shape: tuple[int, ...], *, scale: float = 1.0) -> nnx.Param:
@@ -206,6 +207,4 @@ def dropout(x: jax.Array, key: jax.Array | None, *, rate: float) -> jax.Array:
 
 def run_block(block: Any, recompute: bool, *inputs: Any) -> jax.Array:
     """``block(*inputs)``; with ``recompute`` its inside is computed twice, not kept."""
-    if not recompute:
-        return block(*inputs)
-    return jax.checkpoint(lambda *values: block(*values))(*inputs)
+    return remat(lambda *values: block(*values), enabled=recompute)(*inputs)

@@ -1,4 +1,4 @@
-"""Theorems of the articles as functions, and measures of what they speak of."""
+"""Theorems of the articles as functions: what is claimed, and how to measure it."""
 
 from kexue_jax.theory.activations import (
     ActivationMoments,
@@ -7,6 +7,7 @@ from kexue_jax.theory.activations import (
     rescale_activation,
     selu_constants,
 )
+from kexue_jax.theory.attributions import TopSamples, top_attributions
 from kexue_jax.theory.gradient_bound import GradientBound, mlp_gradient_bound
 from kexue_jax.theory.heads import HeadParams, mlm_logits
 from kexue_jax.theory.initializers import (
@@ -14,8 +15,22 @@ from kexue_jax.theory.initializers import (
     variance_scaling,
     zero_hadamard,
 )
+from kexue_jax.theory.kernel_machine import (
+    KernelMachine,
+    kernel_machine_predict,
+    kernel_ridge,
+    ntk_gradient_flow,
+)
 from kexue_jax.theory.normalization import layer_norm, ntk_dense, rms_norm
 from kexue_jax.theory.online import OnlineTrace, online_sgd, regret
+from kexue_jax.theory.path_kernel import (
+    attribute_step,
+    path_change,
+    path_kernel,
+    path_step,
+    sample_displacements,
+)
+from kexue_jax.theory.path_training import PathTrace, train_with_path_kernel
 from kexue_jax.theory.profile import Profile, signal_gradient_profile
 from kexue_jax.theory.regret_bounds import (
     last_iterate_bound,
@@ -32,7 +47,24 @@ from kexue_jax.theory.residual import (
     residual_block,
     stream_moments,
 )
+from kexue_jax.theory.rnn_cells import (
+    CellState,
+    RnnStep,
+    gru_cell,
+    init_rnn,
+    lstm_cell,
+    merged_gate_gru_cell,
+    reset_last_cell,
+    scan_rnn,
+    simple_rnn_cell,
+)
+from kexue_jax.theory.rnn_gradients import (
+    JacobianProfile,
+    jacobian_profile,
+    one_step_derivative_terms,
+)
 from kexue_jax.theory.spectral import spectral_norm
+from kexue_jax.theory.tangent_kernel import mlp_tangent_kernel, tangent_kernel
 
 __all__ = [
     # activations
@@ -77,4 +109,38 @@ __all__ = [
     "stream_moments",
     # spectral
     "spectral_norm",
+    # attributions
+    "TopSamples",
+    "top_attributions",
+    # kernel_machine
+    "KernelMachine",
+    "kernel_machine_predict",
+    "kernel_ridge",
+    "ntk_gradient_flow",
+    # path_kernel
+    "attribute_step",
+    "path_change",
+    "path_kernel",
+    "path_step",
+    "sample_displacements",
+    # path_training
+    "PathTrace",
+    "train_with_path_kernel",
+    # rnn_cells
+    "CellState",
+    "RnnStep",
+    "gru_cell",
+    "init_rnn",
+    "lstm_cell",
+    "merged_gate_gru_cell",
+    "reset_last_cell",
+    "scan_rnn",
+    "simple_rnn_cell",
+    # rnn_gradients
+    "JacobianProfile",
+    "jacobian_profile",
+    "one_step_derivative_terms",
+    # tangent_kernel
+    "mlp_tangent_kernel",
+    "tangent_kernel",
 ]

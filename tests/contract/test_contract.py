@@ -85,8 +85,8 @@ def exact_program(case: Case) -> Program:
 def narrow_program(case: Case, dtype: str) -> Callable[..., Any]:
     """A row in a narrow dtype: its outputs and, where they stay finite, gradients."""
     arguments = cast(case.arguments(), dtype)
-    call, _ = dynamic_call(case, arguments, dtype)
-    function, values = differentiable(case, arguments, dtype)
+    call, dynamic = dynamic_call(case, arguments, dtype)
+    function, values = inexact(call, dynamic)
     wanted = case.extremes and case.extreme_grads and bool(values)
     wanted = wanted and bool(jax.eval_shape(function, *values))
 
@@ -224,12 +224,6 @@ def inexact(
         return floating(call(*jax.tree.unflatten(structure, full)))
 
     return function, [leaves[i] for i in places]
-
-
-def differentiable(
-    case: Case, arguments: tuple[Any, ...], dtype: str
-) -> tuple[Callable[..., Any], list[Any]]:
-    return inexact(*dynamic_call(case, arguments, dtype))
 
 
 def normal(rng: np.random.Generator, like: Any) -> np.ndarray:

@@ -49,13 +49,16 @@ def test_library_neither_jits_nor_prints_nor_makes_keys(path) -> None:
     text = path.read_text()
     code = re.sub(r'"""[\s\S]*?"""', "", text)
     allowed = "articles" in path.parts  # prints its table
+    # Reports on compiled programs, and so has to compile; it runs none.
+    compiles = path.parts[-2:] == ("training", "memory.py")
     for banned in (
         r"@jax\.jit",
         r"jax\.jit\(",
         r"\bprint\(",
         r"random\.(key|PRNGKey)\(",
     ):
-        assert allowed or not re.search(banned, code), banned
+        reporting = compiles and banned == r"jax\.jit\("
+        assert allowed or reporting or not re.search(banned, code), banned
 
 
 @pytest.mark.parametrize("path", OURS, ids=relative)

@@ -90,6 +90,10 @@ def same(k: int, gradients: Any, params: Any) -> Any:
 MOMENTS = {"b1": 0.8, "eps": 1e-3, "eps_root": 1e-4}
 
 
+def boxed(params: Any) -> Any:
+    return jax.tree.map(lambda p: jnp.clip(p, -1, 1), params)
+
+
 def mean_weight(t: jax.Array) -> jax.Array:
     return optim.second_moment_weight(t, kind="mean")
 
@@ -216,6 +220,12 @@ ENTRIES = (
         lambda: {"exclude": EXCLUDE},
         rate="learning_rate",
         whole=True,
+    ),
+    Entry(
+        "projected",
+        optim.projected,
+        lambda: oracle.kept(oracle.sgd(0.1), -1.0, 1.0),
+        fixed=lambda: {"inner": optax.sgd(0.1), "projection": boxed},
     ),
     Entry(
         "scale_by_layerwise_trust",

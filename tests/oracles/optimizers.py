@@ -139,6 +139,19 @@ def sgd(rate):
     return lambda k, gradients, params: {n: -rate * g for n, g in gradients.items()}
 
 
+def kept(inner, lower, upper):
+    """``inner`` where every parameter stays between two bounds."""
+
+    def step(k, gradients, params):
+        found = inner(k, gradients, params)
+        return {
+            n: np.clip(params[n] + u, lower, upper) - params[n]
+            for n, u in found.items()
+        }
+
+    return step
+
+
 def weissi_pull(w, log_coef, direction_coef, delta=1e-8):
     """The gradient of the penalty of one weight."""
     n = np.sqrt(np.sum(w**2) + delta**2)

@@ -41,7 +41,7 @@ BAD_APPLY = (
     Bad("apply_fn", args={0: lambda params, x: (x, x)}),
 )
 BAD_SAMPLES = tuple(
-    Bad("loss", args={1: bad})
+    Bad("loss", args={1: bad}, traced=not isinstance(bad, str))
     for bad in (lambda f, y: f, lambda f, y: (f.sum(), 1.0), "square", None)
 )
 

@@ -65,7 +65,7 @@ def bad_states(kind, shape, place=1):
     one = np.ones(shape)
     if kind in TWO_PARTS:
         wrong = (
-            CellState(one, one[..., :1]),
+            CellState(one, np.concatenate([one, one], -1)),
             CellState(one[:1], one[:1]),
             CellState(one, one.astype(int)),
             (one, one),

@@ -134,6 +134,6 @@ def test_memory_of_the_gradient_is_that_of_the_tokens(name) -> None:
 
     with platform(_selective, name):
         fast = peak(4096)
-        assert peak(16384) == pytest.approx(fast, rel=0.1)
+        assert peak(16384) <= 1.1 * fast
     # In arrays of the size of x, of which the states of all tokens are n.
     assert fast < n / 2 + 4 < n < peak(4096, "sequential")

@@ -77,6 +77,7 @@ ROWS = (
             "tests/theory/test_rnn_cells.py",
             "tests/theory/test_rnn_gradients.py",
         ),
+        ("experiments.rnn_gradients",),
     ),
     Article(
         8009,
@@ -102,6 +103,7 @@ ROWS = (
             "theory.train_with_path_kernel",
         ),
         ("tests/theory/test_path_kernel.py", "tests/theory/test_tangent_kernel.py"),
+        ("experiments.path_kernel",),
     ),
     Article(
         8620,

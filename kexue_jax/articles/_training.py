@@ -22,6 +22,7 @@ ROWS = (
             "training.unstack_params",
         ),
         ("tests/training/test_memory.py", "tests/training/test_recompute.py"),
+        ("experiments.recompute",),
     ),
     Article(
         7575,

@@ -1,0 +1,1 @@
+"""What path_kernel is made of: perceptrons, what is measured, claims, figures."""

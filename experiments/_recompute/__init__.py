@@ -1,0 +1,1 @@
+"""What recompute is made of: its network, what is measured, its claims, its figures."""

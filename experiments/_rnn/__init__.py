@@ -1,0 +1,1 @@
+"""What rnn_gradients is made of: cells, tasks, trainings, claims, figures."""

@@ -1,0 +1,221 @@
+"""Recurrent networks of one cell, all models of a kind trained as one program."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kexue_jax.theory import (
+    CellState,
+    gru_cell,
+    init_rnn,
+    jacobian_profile,
+    lstm_cell,
+    merged_gate_gru_cell,
+    one_step_derivative_terms,
+    reset_last_cell,
+    scan_rnn,
+    simple_rnn_cell,
+)
+
+CELLS: dict[str, Any] = {
+    "rnn": ("simple", simple_rnn_cell),
+    "relu": ("relu", partial(simple_rnn_cell, activation="relu")),
+    "lstm": ("lstm", lstm_cell),
+    "gru": ("gru", gru_cell),
+    "merged": ("merged_gate_gru", merged_gate_gru_cell),
+    "reset_last": ("reset_last", reset_last_cell),
+}
+UNGATED = ("rnn", "relu")
+TWO_PARTS = ("lstm", "reset_last")
+
+
+class Model(NamedTuple):
+    """One training: its cell, the bias of its gate that keeps, its seed."""
+
+    cell: str
+    bias: float
+    seed: int
+
+
+class Task(NamedTuple):
+    """Rows of tokens to learn.
+
+    ``train`` [rows, n + 1] and ``test`` likewise; "label" is judged on the last token
+    after the others, "next" on each after those before it, the state handed on.
+    """
+
+    name: str
+    kind: str
+    train: np.ndarray
+    test: np.ndarray
+    inputs: int
+    outputs: int
+
+
+class Outcome(NamedTuple):
+    """What a training has come to, one entry a model.
+
+    ``score`` is accuracy or loss; ``profile`` [models, n] the logarithms of norms on
+    test rows; ``keep`` and ``log_keep`` means of the gate that keeps and of its
+    logarithm; ``terms`` [models, m] mean sizes of the addends of the derivative;
+    ``losses`` [models, steps].
+    """
+
+    score: np.ndarray
+    profile: np.ndarray
+    keep: np.ndarray
+    log_keep: np.ndarray
+    terms: np.ndarray
+    losses: np.ndarray
+
+
+def zeros(cell: str, rows: int, width: int) -> Any:
+    """The first state."""
+    zero = jnp.zeros((rows, width), jnp.float32)
+    return CellState(zero, zero) if cell in TWO_PARTS else zero
+
+
+def start(key: jax.Array, bias: jax.Array, cell: str, task: Task, width: int) -> Any:
+    """Parameters: tokens as rows, the cell, a linear read-out."""
+    first, second, third = jax.random.split(key, 3)
+    sizes = {"inputs": width, "hidden": width}
+    return {
+        "word": jax.random.normal(first, (task.inputs, width), jnp.float32),
+        "cell": init_rnn(second, kind=CELLS[cell][0], keep_bias=bias, **sizes),
+        "out": jax.random.normal(third, (width, task.outputs), jnp.float32)
+        / width**0.5,
+        "bias": jnp.zeros(task.outputs, jnp.float32),
+    }
+
+
+def logits(params: Any, cell: str, state: Any, tokens: jax.Array, kind: str) -> Any:
+    """The last state, and logits of the last step or of all."""
+    xs = params["word"][tokens]
+    state, out = scan_rnn(CELLS[cell][1], params["cell"], state, xs)
+    out = out[:, -1:] if kind == "label" else out
+    bias = params["bias"].reshape(1, 1, -1)
+    return state, out @ params["out"] + bias
+
+
+def loss(params: Any, cell: str, state: Any, rows: jax.Array, kind: str) -> Any:
+    """Mean cross entropy, and the last state."""
+    state, found = logits(params, cell, state, rows[:, :-1], kind)
+    wanted = rows[:, -1:] if kind == "label" else rows[:, 1:]
+    entropy = optax.softmax_cross_entropy_with_integer_labels(found, wanted)
+    return entropy.mean(), state
+
+
+def train(
+    task: Task, models: list[Model], width: int, steps: int, batch: int, rate: float
+) -> tuple[Any, np.ndarray]:
+    """Parameters of all models (leading axis) and their losses [models, steps]."""
+    cell = models[0].cell
+    rule = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    orders = np.stack([_order(task, m.seed, steps, batch) for m in models])
+    keys = jax.vmap(jax.random.key)(jnp.asarray([m.seed for m in models]))
+    biases = jnp.asarray([m.bias for m in models], jnp.float32)
+
+    def one(key: jax.Array, bias: jax.Array, order: jax.Array) -> Any:
+        params = start(key, bias, cell, task, width)
+        data = jnp.asarray(task.train)
+
+        def step(carry: Any, ids: jax.Array) -> Any:
+            params, moments, state = carry
+            grad = jax.value_and_grad(loss, has_aux=True)
+            (value, after), slope = grad(params, cell, state, data[ids], task.kind)
+            updates, moments = rule.update(slope, moments, params)
+            params = optax.apply_updates(params, updates)
+            kept = after if task.kind == "next" else state
+            return (params, moments, jax.lax.stop_gradient(kept)), value
+
+        first = params, rule.init(params), zeros(cell, batch, width)
+        (params, _, _), losses = jax.lax.scan(step, first, order)
+        return params, losses
+
+    params, losses = jax.jit(jax.vmap(one))(keys, biases, jnp.asarray(orders))
+    return params, np.asarray(losses)
+
+
+def _order(task: Task, seed: int, steps: int, batch: int) -> np.ndarray:
+    """Rows of each step [steps, batch]: drawn, or in streams that go on."""
+    rng = np.random.default_rng(seed)
+    if task.kind == "label":
+        return rng.integers(0, len(task.train), (steps, batch))
+    begin = rng.integers(0, len(task.train), batch)
+    return (begin[None] + np.arange(steps)[:, None]) % len(task.train)
+
+
+def judge_models(
+    task: Task, cell: str, params: Any, losses: np.ndarray, width: int
+) -> Outcome:
+    """Score, profile and gates of trained models on the test rows."""
+    rows = jnp.asarray(task.test)
+
+    def one(params: Any) -> tuple[jax.Array, ...]:
+        state = zeros(cell, len(rows), width)
+        _, found = logits(params, cell, state, rows[:, :-1], task.kind)
+        if task.kind == "label":
+            score = (found[:, -1].argmax(-1) == rows[:, -1]).mean()
+        else:
+            score = loss(params, cell, state, rows, task.kind)[0]
+        few = params["word"][rows[:8, :-1]]
+        first = zeros(cell, len(few), width)
+        return (
+            score,
+            profile_of(cell, params["cell"], first, few),
+            *gates(cell, params["cell"], first, few),
+        )
+
+    found = jax.jit(jax.vmap(one))(params)
+    score, profile, keep, log_keep, terms = map(np.asarray, found)
+    return Outcome(score, profile, keep, log_keep, terms, losses)
+
+
+def profile_of(cell: str, params: Any, state: Any, xs: jax.Array) -> jax.Array:
+    """The mean over rows of log(|M_k| / sqrt(N)) by probes."""
+    probe: dict[str, Any] = {"method": "probe", "num_probes": 8}
+    found = jacobian_profile(
+        CELLS[cell][1], params, state, xs, key=jax.random.key(0), **probe
+    )
+    return found.frobenius.mean(0)
+
+
+def gates(cell: str, params: Any, state: Any, xs: jax.Array) -> tuple[jax.Array, ...]:
+    """Means of the gate that keeps and of its logarithm, sizes of the addends."""
+    kind, run = CELLS[cell]
+
+    def step(state: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+        terms = one_step_derivative_terms(params, state, x, kind=kind)
+        return run(params, state, x)[0], terms
+
+    _, terms = jax.lax.scan(step, state, jnp.moveaxis(xs, 1, 0))
+    kept = terms[:, :, 0]
+    sizes = jnp.abs(terms).mean((0, 1, 3))
+    logs = jnp.log(jnp.maximum(jnp.abs(kept), 1e-30)).mean()
+    return kept.mean(), logs, sizes
+
+
+def profiles_at_start(
+    models: list[Model], width: int, length: int, scale: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Profiles [models, length] on unit normal inputs, and mean logs of the gate."""
+    cell = models[0].cell
+    keys = jax.vmap(jax.random.key)(jnp.asarray([m.seed for m in models]))
+    biases = jnp.asarray([m.bias for m in models], jnp.float32)
+
+    def one(key: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
+        first, second = jax.random.split(key)
+        sizes = {"inputs": width, "hidden": width}
+        params = init_rnn(first, kind=CELLS[cell][0], keep_bias=bias, **sizes)
+        params["u"] = scale * params["u"]
+        xs = jax.random.normal(second, (2, length, width), jnp.float32)
+        state = zeros(cell, 2, width)
+        _, logs, _ = gates(cell, params, state, xs)
+        return profile_of(cell, params, state, xs), logs
+
+    found = jax.jit(jax.vmap(one))(keys, biases)
+    return np.asarray(found[0]), np.asarray(found[1])

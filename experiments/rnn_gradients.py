@@ -1,0 +1,161 @@
+"""Vanishing gradients of recurrent networks (kexue.fm/archives/7888).
+
+How the derivative of a state by an earlier one decays, of tanh and relu networks, LSTM,
+GRU, the article's GRU with one gate and its reset-last cell: before training, by the
+bias of the gate that keeps, and after training on a long task (8x8 digits, pixel by
+pixel, the label at the end) and on a local one (the next byte of Python's library).
+Some minutes on two CPU cores.
+
+    python -m experiments.rnn_gradients
+    python -m experiments.rnn_gradients --cells=rnn,lstm --keep_bias=0,3
+"""
+
+import dataclasses
+
+import numpy as np
+
+from experiments._harness.config import BaseConfig, UserError, launch, setting
+from experiments._harness.data import load_images
+from experiments._harness.data_text import load_text
+from experiments._harness.report import write_report
+from experiments._harness.results import write_results
+from experiments._harness.workdir import open_run
+from experiments._recurrent.pixels import pixel_rows
+from experiments._rnn import claims, pictures
+from experiments._rnn.claims import Report
+from experiments._rnn.networks import (
+    CELLS,
+    UNGATED,
+    Model,
+    Outcome,
+    Task,
+    judge_models,
+    profiles_at_start,
+    train,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(BaseConfig):
+    """All settings of the experiment."""
+
+    cells: str = setting(",".join(CELLS), "cells, commas between")
+    keep_bias: str = setting("0,1,3", "biases of the gate that keeps, commas between")
+    width: int = setting(48, "units of a trained model", minimum=1, maximum=8192)
+    start_width: int = setting(128, "units before training", minimum=1, maximum=8192)
+    start_length: int = setting(100, "steps before training", minimum=2, maximum=65536)
+    length: int = setting(64, "bytes of a row of the local task", minimum=2)
+    num_steps: int = setting(400, "steps on the long task", minimum=1)
+    local_steps: int = setting(200, "steps on the local task", minimum=1)
+    batch_size: int = setting(32, "rows a step", minimum=1, maximum=65536)
+    learning_rate: float = setting(3e-3, "Adam's", minimum=0, open_minimum=True)
+    tested: int = setting(360, "test rows", minimum=8)
+    num_seeds: int = setting(3, "seeds, from --seed on", minimum=1, maximum=99)
+
+
+PRESETS = {
+    "smoke": {
+        "cells": "rnn,lstm",
+        "keep_bias": "0,3",
+        "width": 4,
+        "start_width": 8,
+        "start_length": 10,
+        "length": 8,
+        "num_steps": 2,
+        "local_steps": 2,
+        "batch_size": 4,
+        "tested": 8,
+        "num_seeds": 1,
+    }
+}
+LOCAL_BYTES = 400_000
+SCALED = 1.5  # a larger start of U, for the cells that have no gate
+
+
+def main(config: Config) -> None:
+    """Measure, train, judge, draw, report."""
+    cells, biases = chosen(config)
+    images, text = load_images("digits"), load_text("stdlib")
+    long = Task(
+        "digits, pixel by pixel",
+        "label",
+        pixel_rows(images, test=False).astype(np.int32),
+        pixel_rows(images, test=True).astype(np.int32)[: config.tested],
+        images.levels,
+        images.num_classes,
+    )
+    local = Task(
+        "next byte",
+        "next",
+        _streams(text.train[:LOCAL_BYTES], config.length),
+        text.test_rows(config.length + 1, config.tested).astype(np.int32),
+        256,
+        256,
+    )
+    run = open_run(config)
+    report = Report({}, {}, {})
+    for cell in cells:
+        of_cell = models(config, cell, biases)
+        starts(config, report, of_cell)
+        for task, steps, kept in (
+            (long, config.num_steps, report.long),
+            (local, config.local_steps, report.local),
+        ):
+            kept[cell] = of_cell, outcome(config, task, of_cell, steps)
+        score = report.long[cell][1].score.mean()
+        print(f"{cell}: accuracy {score:.3f}, {run.seconds():.0f} s", flush=True)
+    pictures.draw(run, report)
+    facts = {"long task": images.source, "local task": text.source}
+    write_results(run, claims.all_claims(report), claims.tables(report), facts)
+    print(f"report: {write_report(run.folder)}")
+
+
+def outcome(config: Config, task: Task, of_cell: list[Model], steps: int) -> Outcome:
+    """The trainings of a cell on a task, judged."""
+    sizes = config.width, steps, config.batch_size, config.learning_rate
+    params, losses = train(task, of_cell, *sizes)
+    return judge_models(task, of_cell[0].cell, params, losses, config.width)
+
+
+def models(config: Config, cell: str, biases: list[float]) -> list[Model]:
+    """Every bias and seed; cells without gates have no bias."""
+    kept = [0.0] if cell in UNGATED else biases
+    seeds = range(config.seed, config.seed + config.num_seeds)
+    return [Model(cell, bias, seed) for bias in kept for seed in seeds]
+
+
+def starts(config: Config, report: Report, of_cell: list[Model]) -> None:
+    """Profiles before training, put in the report."""
+    cell = of_cell[0].cell
+    for scale in (1.0, SCALED) if cell in UNGATED else (1.0,):
+        sizes = config.start_width, config.start_length, scale
+        profiles, _ = profiles_at_start(of_cell, *sizes)
+        for bias in sorted({m.bias for m in of_cell}):
+            rows = [k for k, m in enumerate(of_cell) if m.bias == bias]
+            report.starts[cell, bias, scale] = profiles[rows]
+
+
+def _streams(text: np.ndarray, length: int) -> np.ndarray:
+    """Rows of length + 1 that overlap by one byte, so that a state can be handed on."""
+    count = (len(text) - 1) // length
+    places = np.arange(count)[:, None] * length + np.arange(length + 1)[None]
+    return text[places].astype(np.int32)
+
+
+def chosen(config: Config) -> tuple[list[str], list[float]]:
+    """The cells and biases of the flags; UserError if there are none such."""
+    cells = list(dict.fromkeys(config.cells.split(",")))
+    if not set(cells) <= set(CELLS):
+        wanted = ", ".join(CELLS)
+        raise UserError(f"flag --cells={config.cells}: wanted some of {wanted}")
+    try:
+        biases = sorted({float(part) for part in config.keep_bias.split(",")})
+    except ValueError:
+        biases = []
+    if not biases or not all(np.isfinite(biases)):
+        raise UserError(f"flag --keep_bias={config.keep_bias}: wanted numbers")
+    return cells, biases
+
+
+if __name__ == "__main__":
+    launch(main, Config, PRESETS, __doc__)

@@ -55,9 +55,9 @@ PRESETS = {
         "timed_layers": 2,
         "repeats": 1,
         "num_seeds": 1,
-        "budget_gib": 0.02,
-        "models": "1x16,2x16",
-        "model_length": 16,
+        "budget_gib": 0.01,
+        "models": "1x64,2x64",
+        "model_length": 64,
         "vocabulary": 16,
     }
 }

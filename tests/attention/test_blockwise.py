@@ -1,6 +1,5 @@
 """Block by block against the dense form: values, lse, gradients, masks, bands, cost."""
 
-import functools
 import itertools
 
 import jax
@@ -16,11 +15,6 @@ from kexue_jax.attention import (
 )
 from kexue_jax.attention._blocks import block_rows, plan
 from tests.oracles import attention as oracle
-
-# Programs that run once are left unoptimized by LLVM.
-quick_jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 
 
 def inputs(n, m=None, *, lead=(2,), d=4, e=3, dtype=jnp.float64, seed=0):
@@ -56,8 +50,8 @@ def compare(q, k, v, *, key_mask=None, bound=1e-12, block_size=None, **options):
         part = dense_attention(q, k, v, mask=mask, return_lse=True, **options)
         return fixed(part), part
 
-    got = quick_jit(jax.grad(fast, (0, 1, 2), has_aux=True))(q, k, v)
-    wanted = quick_jit(jax.grad(twin, (0, 1, 2), has_aux=True))(q, k, v)
+    got = jax.jit(jax.grad(fast, (0, 1, 2), has_aux=True))(q, k, v)
+    wanted = jax.jit(jax.grad(twin, (0, 1, 2), has_aux=True))(q, k, v)
     for ours, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         empty = np.isneginf(np.asarray(theirs))
         assert (np.isneginf(np.asarray(ours)) == empty).all()

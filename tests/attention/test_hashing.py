@@ -1,7 +1,5 @@
 """LSH attention: exact over what the rounds join, whole with one bucket."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +10,6 @@ from kexue_jax.attention import dense_attention, lsh_attention, lsh_buckets
 from tests.oracles import attention_sparse as oracle
 
 KEY = jax.random.key(11)
-quick_jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 
 
 def inputs(n, *, lead=(2,), d=4, seed=0):
@@ -63,7 +58,7 @@ def test_equals_dense_attention_over_the_union_of_pairs(n, n_rounds, causal) -> 
             out = attend(qk, v)
             return jnp.sum(jnp.cos(out)), out
 
-        return jax.tree.leaves(quick_jit(jax.grad(total, (0, 1), has_aux=True))(qk, v))
+        return jax.tree.leaves(jax.jit(jax.grad(total, (0, 1), has_aux=True))(qk, v))
 
     for ours, theirs in zip(both(fast), both(twin), strict=True):
         assert np.abs(ours - theirs).max() < 1e-9

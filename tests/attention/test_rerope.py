@@ -30,14 +30,8 @@ def qkv(*lead: int, n: int, d: int = 8) -> list[jax.Array]:
     return [jnp.asarray(RNG.normal(size=(*lead, n, d))) for _ in range(3)]
 
 
-# Programs that run once are left unoptimized by LLVM: 2-3 times less time.
-quick = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
-
-
 def compiled(form, **options):
-    return quick(functools.partial(form, **options))
+    return jax.jit(functools.partial(form, **options))
 
 
 def far_from(got, wanted) -> float:
@@ -80,7 +74,7 @@ def test_gradients_equal_those_of_the_dense_form(n: int, causal: bool) -> None:
             options = {"freqs": freqs, "window": 20, "leak": leak, "causal": causal}
             return jnp.sum(weights * form(q, k, v, **options, **more))
 
-        return quick(jax.value_and_grad(run, (0, 1, 2, 3, 4)))
+        return jax.jit(jax.value_and_grad(run, (0, 1, 2, 3, 4)))
 
     fast = total(rerope_attention, block_size=16)(q, k, v, FREQS, leak)
     slow = total(dense_rerope_attention)(q, k, v, FREQS, leak)
@@ -99,7 +93,7 @@ def test_short_inputs_and_leak_1_are_plain_rotary_attention() -> None:
             assert far_from(got, plain) < 1e-14
     exact = dense_rerope_attention(q, k, v, freqs=FREQS, window=5)
     same = dense_rerope_attention(q, k, v, freqs=FREQS, window=5, leak=jnp.inf)
-    traced = quick(
+    traced = jax.jit(
         lambda leak, w: dense_rerope_attention(
             q, k, v, freqs=FREQS, window=w, leak=leak
         )
@@ -217,7 +211,7 @@ def test_merging_is_wrong_backward_where_the_normalizer_has_no_gradient() -> Non
         return jnp.sum(weights * dense_attention(q, k, v, causal=True))
 
     def graded(form, **options):
-        return quick(jax.value_and_grad(functools.partial(form, **options)))(q)
+        return jax.jit(jax.value_and_grad(functools.partial(form, **options)))(q)
 
     wanted = graded(whole)
     right = graded(merged, stop=lambda x: x)
@@ -253,7 +247,7 @@ def test_rows_without_keys_are_zero_with_zero_gradient() -> None:
         )
         return jnp.sum(out**2), out
 
-    gradient = quick(jax.grad(total, (0, 1, 2), has_aux=True))
+    gradient = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))
     (dq, dk, dv), out = gradient(q, k, v)
     assert (out[1] == 0).all() and (out[0, :6] == 0).all()
     assert (dq[1] == 0).all() and (dk[1] == 0).all() and (dv[1] == 0).all()
@@ -301,7 +295,7 @@ def test_hwfa_layers_reach_no_further_than_the_share() -> None:
             x = x + hwfa_attention(x, x, x, window=window, **options)
         return x[-1].sum()
 
-    reach = int((np.abs(quick(jax.grad(stack))(x)).sum(-1) > 0).sum())
+    reach = int((np.abs(jax.jit(jax.grad(stack))(x)).sum(-1) > 0).sum())
     assert reach == (windows[0] - 1) * (layers - 1) + 1 <= 36
     last = hwfa_attention(x, x, x, window=None, **options)
     shuffled = x.at[:-1].set(x[:-1][::-1])  # without positions the order is unseen
@@ -361,6 +355,6 @@ def test_blocks_of_the_card_are_red_green_or_mixed() -> None:
 def test_vmap_and_bad_lengths() -> None:
     q, k, v = qkv(3, 2, n=17)
     run = functools.partial(rerope_attention, freqs=FREQS, window=4, block_size=8)
-    assert far_from(quick(jax.vmap(run))(q, k, v), quick(run)(q, k, v)) < 1e-14
+    assert far_from(jax.jit(jax.vmap(run))(q, k, v), jax.jit(run)(q, k, v)) < 1e-14
     with pytest.raises(ValueError, match="rerope_attention: `k`"):
         run(q, k[..., :9, :], v[..., :9, :])

@@ -22,11 +22,6 @@ FREQS = rope_frequencies(8, dtype=jnp.float64)
 RULES = [(7, math.inf), (7, 16.0), (7, 1 / 16), (1, math.inf), (40, 2.0)]
 
 
-quick = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
-
-
 def qkv(n: int, heads: int = 4, groups: int = 2) -> tuple[jax.Array, ...]:
     shapes = ((heads, n, 8), (groups, n, 8), (groups, n, 5))
     return tuple(jnp.asarray(RNG.normal(size=shape)) for shape in shapes)
@@ -40,7 +35,7 @@ def decoded(step, cache, q, k, v):
         return done.cache, done.out
 
     tokens = tuple(jnp.moveaxis(x, -2, 0) for x in (q, k, v))
-    cache, outs = quick(lambda c, t: jax.lax.scan(body, c, t))(cache, tokens)
+    cache, outs = jax.jit(lambda c, t: jax.lax.scan(body, c, t))(cache, tokens)
     return cache, jnp.moveaxis(outs, 0, -2)
 
 

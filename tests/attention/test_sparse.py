@@ -25,9 +25,6 @@ FORMS = {
     "local": lambda k, **o: functools.partial(local_attention, radius=k, **o),
     "sparse": lambda k, **o: functools.partial(sparse_attention, reach=k, **o),
 }
-quick_jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 
 
 def inputs(n, *, lead=(2,), d=4, seed=0, dtype=jnp.float64):
@@ -43,7 +40,7 @@ def assert_same(fast, twin, arrays, bound=1e-12):
             out = attend(*arrays)
             return jnp.sum(jnp.cos(out)), out
 
-        return quick_jit(jax.grad(total, (0, 1, 2), has_aux=True))(*arrays)
+        return jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))(*arrays)
 
     for ours, theirs in zip(
         jax.tree.leaves(both(fast)), jax.tree.leaves(both(twin)), strict=True

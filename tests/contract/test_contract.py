@@ -31,12 +31,6 @@ DTYPES = ("float64", "float32", "bfloat16")
 TOPICS = [t for t in kexue_jax.__all__ if t != "articles"]
 
 
-# Programs that run a few times are left unoptimized by LLVM: 2-3 times less time.
-quick_jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
-
-
 def rows(keep: Callable[[Case], bool] = lambda case: True) -> Any:
     kept = [case for case in CASES if keep(case)]
     return pytest.mark.parametrize("case", kept, ids=[case.id for case in kept])
@@ -78,7 +72,7 @@ def exact_program(case: Case) -> Program:
         traces.append(1)
         return call(*values)
 
-    return Program(quick_jit(counted) if case.jit else call, traces)
+    return Program(jax.jit(counted) if case.jit else call, traces)
 
 
 @functools.lru_cache(maxsize=4)
@@ -96,7 +90,7 @@ def narrow_program(case: Case, dtype: str) -> Callable[..., Any]:
         places = tuple(range(len(values)))
         return call(*dynamic), jax.grad(total, places)(*values) if wanted else ()
 
-    return quick_jit(both) if case.jit else both
+    return jax.jit(both) if case.jit else both
 
 
 def expected(case: Case, arguments: tuple[Any, ...]) -> Any:
@@ -206,7 +200,7 @@ def test_vmap_equals_loop(case: Case) -> None:
     loop = [to_float64(run(*values)) for values in lists]
     wanted = jax.tree.map(lambda *v: np.stack(v), *loop)
     mapped = jax.vmap(dynamic_call(case, many[0], "float64")[0])
-    mapped = quick_jit(mapped) if case.jit else mapped
+    mapped = jax.jit(mapped) if case.jit else mapped
     assert_close(mapped(*stacked), wanted, 1e-12, "vmap")
 
 
@@ -267,7 +261,7 @@ def test_gradients_equal_numerical_ones(case: Case) -> None:
     )
     numerical = [(a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True)]
     weights = [normal(rng, leaf) for leaf in ahead]
-    both = quick_jit(differentials) if case.jit else differentials
+    both = jax.jit(differentials) if case.jit else differentials
     pushed, pulled = both(dynamic, tangents, [weight.conj() for weight in weights])
     bounds = {"atol": GRADIENT_TOLERANCE, "rtol": GRADIENT_TOLERANCE}
     for mine, wanted in zip(pushed, numerical, strict=True):

@@ -11,7 +11,6 @@ from experiments._initialization.encoder import Encoder
 from experiments._initialization.signal import Signal, ends, slope
 from experiments._initialization.training import Outcome, Plan, Way
 from experiments.initialization import parts
-from tests.training.quick import quick_jit
 
 SEEDS = 2
 
@@ -103,7 +102,7 @@ def test_encoder_keeps_shapes_and_tells_tokens_apart(wiring) -> None:
     sizes = Encoder(8, 2, 3, wiring)
     x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32)
 
-    @quick_jit
+    @jax.jit
     def both(key, x):
         params = encoder.init(key, sizes)
         turned = encoder.run(params, x[:, ::-1], sizes)[:, ::-1]
@@ -124,7 +123,7 @@ def deviation(start):
 
 def test_starts_have_their_standard_deviations() -> None:
     found = {
-        start: float(quick_jit(deviation(start))(jax.random.key(0)))
+        start: float(jax.jit(deviation(start))(jax.random.key(0)))
         for start in encoder.STARTS
     }
     np.testing.assert_allclose(found["lecun"], 1 / 8, rtol=0.03)
@@ -141,7 +140,7 @@ def test_only_hidden_bytes_count_and_are_not_seen() -> None:
     changed = tokens.copy()
     changed[:, 3] += 100
 
-    @quick_jit
+    @jax.jit
     def losses(key):
         params = training.init(key, kind, plan.length)
         spared = {**params, "layers": jax.tree.map(jnp.zeros_like, params["layers"])}

@@ -28,10 +28,6 @@ NETWORKS = {
     "paper": unet_paper(**PAPER),
     "paper_classes": unet_paper(**PAPER, **FULL, blocks=1, num_classes=3),
 }
-# What is tested here is algebra, so that XLA need not spend its time on speed.
-compiled = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 TRACES: collections.Counter[str] = collections.Counter()
 
 
@@ -43,7 +39,7 @@ def apply_of(name):
         TRACES[name] += 1
         return NETWORKS[name].apply(params, *given)
 
-    return compiled(forward)
+    return jax.jit(forward)
 
 
 @functools.cache
@@ -74,7 +70,7 @@ def check_gradients(function, arguments, step=1e-6, tolerance=1e-6):
         return random.normal(size=np.shape(leaf))
 
     direction = jax.tree.map(normal_like, arguments)
-    run = compiled(function)
+    run = jax.jit(function)
     ahead, behind = (
         run(*jax.tree.map(lambda a, d, h=h: a + h * d, arguments, direction))
         for h in (step, -step)
@@ -82,7 +78,7 @@ def check_gradients(function, arguments, step=1e-6, tolerance=1e-6):
     slope = jax.tree.map(lambda a, b: (a - b) / (2 * step), ahead, behind)
     weights = jax.tree.map(normal_like, slope)
 
-    @compiled
+    @jax.jit
     def both_modes(arguments, direction, weights):
         _, forward = jax.jvp(function, arguments, direction)
         return forward, jax.vjp(function, *arguments)[1](weights)

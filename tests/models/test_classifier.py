@@ -1,9 +1,10 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from kexue_jax.models import ClassifierOutput, image_classifier
-from tests.models.networks import KEY, check_gradients, compiled, random_params
+from tests.models.networks import KEY, check_gradients, random_params
 from tests.oracles import unet as oracle
 
 SIZES = {"num_classes": 3, "width": 4, "feature_width": 5, "groups": 2}
@@ -27,7 +28,7 @@ def forward(params, x):
 def test_equals_the_oracle(side):
     params = random_params(MODEL)
     x = np.random.default_rng(0).normal(size=(3, side, side, 1))
-    output = compiled(MODEL.apply)(params, x)
+    output = jax.jit(MODEL.apply)(params, x)
     assert isinstance(output, ClassifierOutput)
     logits, features = forward(params, x)
     np.testing.assert_allclose(output.logits, logits, atol=1e-10)
@@ -43,7 +44,7 @@ def test_gradients():
 def test_leading_axes_and_jit():
     params = random_params(MODEL)
     x = np.random.default_rng(0).normal(size=(2, 3, 8, 8, 1))
-    square = compiled(MODEL.apply)(params, x)
+    square = jax.jit(MODEL.apply)(params, x)
     assert square.logits.shape == (2, 3, 3)
     assert square.features.shape == (2, 3, 5)
     one = MODEL.apply(params, x[1, 2])

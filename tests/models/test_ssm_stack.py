@@ -7,7 +7,7 @@ import pytest
 
 from kexue_jax.models import ssm_stack
 from kexue_jax.models.ssm_stack import MIXERS
-from tests.models.networks import KEY, compiled
+from tests.models.networks import KEY
 
 SIZES = {
     "vocabulary": 7,
@@ -46,7 +46,7 @@ def test_whole_sequences_are_token_by_token(mixer) -> None:
             out = f(params, tokens)
             return (out * jnp.cos(jnp.arange(out.size)).reshape(out.shape)).sum(), out
 
-        return compiled(jax.grad(g, has_aux=True))
+        return jax.jit(jax.grad(g, has_aux=True))
 
     gradients, out = total(lambda p, t: model.apply(p, t)[:, :3])(params, TOKENS)
     wanted, one = total(steps)(params, TOKENS)
@@ -65,7 +65,7 @@ def test_a_pooled_head_is_the_mean_and_its_step_the_running_mean() -> None:
     model = ssm_stack(mixer="lru", head="pooled", **options)
     params = random_start(model)
     x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 5, 3)))
-    state, step = model.start(params, (2,)), compiled(model.step)
+    state, step = model.start(params, (2,)), jax.jit(model.step)
     for t in range(5):
         state, out = step(params, state, x[:, t])
     wanted = model.apply(params, x)
@@ -95,7 +95,7 @@ def apart_in_half_types(mixer, params_dtype):
     low = jax.tree.map(lambda x: np.asarray(x, params_dtype), params)
     high = jax.tree.map(lambda x: x.astype(np.float32), low)
     x = np.random.default_rng(3).normal(size=(2, 200, 1)).astype(jnp.bfloat16)
-    run = compiled(model.apply)
+    run = jax.jit(model.apply)
     got, wanted = run(low, x), np.asarray(run(high, x.astype(np.float32)))
     assert got.dtype == jnp.bfloat16
     return np.linalg.norm(np.asarray(got, float) - wanted) / np.linalg.norm(wanted)
@@ -134,7 +134,7 @@ def test_a_few_steps_of_descent_lower_the_loss() -> None:
         logits = jax.nn.log_softmax(model.apply(params, rows[:, :-1]))
         return -jnp.take_along_axis(logits, rows[:, 1:, None], -1).mean()
 
-    step = compiled(jax.value_and_grad(loss))
+    step = jax.jit(jax.value_and_grad(loss))
     first = float(step(params)[0])
     for _ in range(30):
         _, gradient = step(params)

@@ -7,7 +7,7 @@ import pytest
 
 from kexue_jax.models import transformer
 from tests.contract.rows_language import SIZES, softmax_attention
-from tests.models.networks import KEY, compiled, random_params
+from tests.models.networks import KEY, random_params
 from tests.oracles import language
 
 TOKENS = np.random.default_rng(0).integers(0, 7, (3, 6)).astype(np.int32)
@@ -23,7 +23,7 @@ def test_equals_the_oracle_with_either_attention(causal):
     attend = softmax_attention if causal else everywhere
     model = transformer(**{**SIZES, "attend": attend}, length=8)
     params = random_params(model)
-    found = compiled(model.apply)(params, TOKENS)
+    found = jax.jit(model.apply)(params, TOKENS)
     wanted = [language.transformer(params, row, 2, causal) for row in TOKENS]
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 

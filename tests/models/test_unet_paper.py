@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kexue_jax.models import unet_paper
-from tests.models.networks import FULL, KEY, PAPER, compiled, inputs, random_params
+from tests.models.networks import FULL, KEY, PAPER, inputs, random_params
 
 CIFAR = {
     "multipliers": (1, 2, 2, 2),
@@ -50,14 +50,14 @@ def test_dropout_by_key():
     model = unet_paper(**PAPER, **FULL, blocks=1, dropout_rate=0.5)
     without = unet_paper(**PAPER, **FULL, blocks=1)
     params, given = random_params(model), inputs("paper")
-    run = compiled(model.apply)
+    run = jax.jit(model.apply)
     one, again, other = (
         run(params, *given, key=jax.random.key(seed)) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, again)
     assert not np.allclose(one, other)
     np.testing.assert_array_equal(
-        run(params, *given), compiled(without.apply)(params, *given, key=KEY)
+        run(params, *given), jax.jit(without.apply)(params, *given, key=KEY)
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kexue_jax.models import unet_small
-from tests.models.networks import KEY, SMALL, compiled, random_params
+from tests.models.networks import KEY, SMALL, random_params
 from tests.oracles import unet as oracle
 
 
@@ -30,7 +30,7 @@ def test_every_side(side):
     params = random_params(model)
     x = np.random.default_rng(0).normal(size=(2, side, side, 1))
     t = np.array([1, 10])
-    got = compiled(model.apply)(params, x, t)
+    got = jax.jit(model.apply)(params, x, t)
     # 6 -> 3: the oracle stops below its min_side, so tell it where pooling ended.
     stop = side
     while stop > 4 and stop % 2 == 0:
@@ -44,7 +44,7 @@ def test_min_side():
     params = random_params(deep)
     x, t = np.random.default_rng(0).normal(size=(2, 8, 8, 1)), np.array([1, 10])
     want = oracle.unet_small(params, x, t * 1.0, groups=2, min_side=2)
-    got = compiled(deep.apply)(params, x, t)
+    got = jax.jit(deep.apply)(params, x, t)
     np.testing.assert_allclose(got, want, atol=1e-10)
 
 
@@ -52,7 +52,7 @@ def test_steps_are_clipped_to_the_table():
     model = unet_small(**SMALL)
     params = random_params(model)
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 1))
-    forward = compiled(model.apply)
+    forward = jax.jit(model.apply)
     run = lambda t: forward(params, x, jnp.asarray([t]))  # noqa: E731
     for outside, inside in ((0, 1), (-5, 1), (11, 10), (0.2, 1.0), (99.0, 10.0)):
         np.testing.assert_array_equal(run(outside), run(inside))
@@ -62,14 +62,14 @@ def test_steps_are_clipped_to_the_table():
 def test_widths_that_groups_do_not_divide(width):
     model = unet_small(channels=1, width=width, multipliers=(1,), blocks=1)
     params = random_params(model)
-    y = compiled(model.apply)(params, jnp.ones((1, 4, 4, 1)), jnp.array([1]))
+    y = jax.jit(model.apply)(params, jnp.ones((1, 4, 4, 1)), jnp.array([1]))
     assert np.isfinite(y).all()
 
 
 def test_convolutions_start_smaller_inside_blocks():
     """Variance scale 1 / sqrt(2 len(multipliers) + 1) inside, 1 at stem and head."""
     model = unet_small(channels=1, width=32, multipliers=(1, 1), blocks=1)
-    params = compiled(model.init)(KEY)
+    params = jax.jit(model.init)(KEY)
     inside = np.abs(params["down"]["0"]["0"]["conv1"]["kernel"]).max()
     head = np.abs(params["head"]["kernel"]).max()
     np.testing.assert_allclose(inside, np.sqrt(3 * 5**-0.5 / (9 * 32)), rtol=0.01)

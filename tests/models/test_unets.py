@@ -11,7 +11,6 @@ from tests.models.networks import (
     TRACES,
     apply_of,
     check_gradients,
-    compiled,
     inputs,
     params_of,
 )
@@ -56,7 +55,7 @@ def test_jit_equals_eager(name):
 def test_vmap_equals_batch_and_leading_axes_are_free(name):
     params, given = params_of(name), inputs(name, batch=4)
     batch = apply_of(name)(params, *given)
-    alone = compiled(jax.vmap(NETWORKS[name].apply, (None,) + (0,) * len(given)))
+    alone = jax.jit(jax.vmap(NETWORKS[name].apply, (None,) + (0,) * len(given)))
     np.testing.assert_allclose(alone(params, *given), batch, rtol=1e-9, atol=1e-10)
     square = apply_of(name)(params, *(v.reshape(2, 2, *v.shape[1:]) for v in given))
     np.testing.assert_allclose(square.reshape(batch.shape), batch, atol=1e-10)
@@ -81,7 +80,7 @@ def test_every_parameter_matters(name):
     run = NETWORKS[name].apply
     loss = lambda params: jnp.square(run(params, x, t, *label)).sum()  # noqa: E731
     for path, leaf in jax.tree_util.tree_leaves_with_path(
-        compiled(jax.grad(loss))(params)
+        jax.jit(jax.grad(loss))(params)
     ):
         names = [entry.key for entry in path]
         # A bias of the keys shifts all scores of a row alike.
@@ -116,8 +115,8 @@ def test_traced_once_for_each_shape(name):
 def test_ensembles(name):
     """Under vmap, init and apply give the members that they give one by one."""
     keys = jax.random.split(KEY, 2)
-    init = compiled(NETWORKS[name].init)
-    ensemble = compiled(jax.vmap(NETWORKS[name].init))(keys)
+    init = jax.jit(NETWORKS[name].init)
+    ensemble = jax.jit(jax.vmap(NETWORKS[name].init))(keys)
     members = [init(key) for key in keys]
     for index, member in enumerate(members):
         jax.tree.map(
@@ -126,7 +125,7 @@ def test_ensembles(name):
             ensemble,
         )
     given = inputs(name, dtype=jnp.float32)
-    together = compiled(jax.vmap(lambda p: NETWORKS[name].apply(p, *given)))(ensemble)
+    together = jax.jit(jax.vmap(lambda p: NETWORKS[name].apply(p, *given)))(ensemble)
     alone = [apply_of(name)(member, *given) for member in members]
     np.testing.assert_allclose(together, np.stack(alone), rtol=1e-4, atol=1e-4)
     assert not np.allclose(*alone)

@@ -20,11 +20,6 @@ from tests.optim.battery import ENTRIES, STEPS, Entry, gradients, parameters
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 every = pytest.mark.parametrize("entry", ENTRIES, ids=[e.name for e in ENTRIES])
 
-# Programs that run a few times are left unoptimized by LLVM: 2-3 times less time.
-quick_jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
-
 
 def test_every_transformation_is_in_the_battery() -> None:
     names = set()
@@ -51,7 +46,7 @@ def test_a_thousand_steps_equal_the_float64_twin(entry: Entry) -> None:
         params = jax.tree.map(lambda p, u: p - entry.applied * u, params, updates)
         return (params, state), params
 
-    got = quick_jit(lambda p, g: jax.lax.scan(step, (p, opt.init(p)), g)[1])(
+    got = jax.jit(lambda p, g: jax.lax.scan(step, (p, opt.init(p)), g)[1])(
         params, given
     )
     flat = {n: np.asarray(p) for n, p in params.items()}
@@ -132,7 +127,7 @@ def exercise(entry: Entry, params: Any, given: Any) -> dict[str, Any]:
 def test_works_with_the_wrappers_of_optax(entry: Entry) -> None:
     traces = []
 
-    @quick_jit
+    @jax.jit
     def program(params: Any, given: Any) -> Any:
         traces.append(1)
         return exercise(entry, params, given)

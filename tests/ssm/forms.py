@@ -10,16 +10,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-# Programs of a test run once: left unoptimized by LLVM.
-quick_jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 PLATFORMS = ("cpu", "accelerator")
 
 
 def run(f: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
     """f(*inputs, **options) as one program, not op by op; the options are static."""
-    return quick_jit(functools.partial(f, **options))(*inputs)
+    return jax.jit(functools.partial(f, **options))(*inputs)
 
 
 def value_and_gradient(f: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
@@ -31,7 +27,7 @@ def value_and_gradient(f: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
         return sum(jnp.cos(leaf).sum() for leaf in leaves), results
 
     argnums = tuple(range(len(inputs)))
-    gradient, results = quick_jit(jax.grad(total, argnums, has_aux=True))(*inputs)
+    gradient, results = jax.jit(jax.grad(total, argnums, has_aux=True))(*inputs)
     return results, gradient
 
 

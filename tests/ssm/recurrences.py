@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from kexue_jax.ssm import _engine, linear_scan
-from tests.ssm.forms import quick_jit
 
 # "auto" is the loop on the CPU of the tests; the others are the accelerators' forms.
 FORMS = ("auto", "associative", "chunked")
@@ -43,7 +42,7 @@ def value_and_gradient(method: str, inputs: Any, **options: Any) -> Any:
         h = linear_scan(a, b, h0=h0, method=method, **options)
         return jnp.sum(jnp.cos(h.real) + jnp.sin(2 * h.imag)), h
 
-    gradient, h = quick_jit(jax.grad(total, (0, 1, 2), has_aux=True))(*inputs)
+    gradient, h = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))(*inputs)
     return h, gradient
 
 
@@ -53,7 +52,7 @@ def states(method: str, a: Any, b: Any, h0: Any = None, **options: Any) -> jax.A
     def run(a: Any, b: Any, h0: Any) -> jax.Array:
         return linear_scan(a, b, h0=h0, method=method, **options)
 
-    return quick_jit(run)(a, b, h0)
+    return jax.jit(run)(a, b, h0)
 
 
 @contextlib.contextmanager

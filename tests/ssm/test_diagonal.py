@@ -20,7 +20,6 @@ from kexue_jax.ssm import (
 )
 from kexue_jax.ssm.diagonal import s4d_kernel_plain
 from kexue_jax.ssm.diagonal_conv import toeplitz
-from tests.models.networks import compiled
 from tests.ssm.convolution import convolved
 from tests.ssm.forms import run
 
@@ -49,7 +48,7 @@ def with_gradients(f, *inputs):
         return sum((x * w).real.sum() for x, w in zip(leaves, weights, strict=True))
 
     places = tuple(range(len(inputs)))
-    run = compiled(lambda *x: (f(*x), jax.grad(total, places)(*x)))
+    run = jax.jit(lambda *x: (f(*x), jax.grad(total, places)(*x)))
     return run(*inputs)
 
 

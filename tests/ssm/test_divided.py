@@ -7,7 +7,6 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from kexue_jax import ssm
-from tests.models.networks import compiled
 
 CHANNEL, ROW, ALL = PartitionSpec("parts"), PartitionSpec("parts"), PartitionSpec()
 FEATURE = PartitionSpec(None, None, "parts")
@@ -56,7 +55,7 @@ def test_divided_over_devices(name) -> None:
     def both(f):
         places = tuple(range(len(inputs)))
         total = lambda *x: (f(*x) ** 2).sum()  # noqa: E731
-        return compiled(lambda *x: (f(*x), jax.grad(total, places)(*x)))(*inputs)
+        return jax.jit(lambda *x: (f(*x), jax.grad(total, places)(*x)))(*inputs)
 
     got, wanted = (jax.tree.leaves(both(form)) for form in (split, f))
     for mine, theirs in zip(got, wanted, strict=True):

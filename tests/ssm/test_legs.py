@@ -23,9 +23,6 @@ from kexue_jax.ssm.legs_wavefront import _in_turn, _together
 from tests.oracles import legs as oracle
 
 N = 7
-quick = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 
 
 def signals(*shape, seed=0):
@@ -47,7 +44,7 @@ def with_gradients(scan, method):
         out = scan(u, n=N, method=method, state=state)
         return jnp.sin(out.coef).sum() + jnp.cos(out.state.x).sum(), out
 
-    return quick(jax.grad(total, (0, 1), has_aux=True))(
+    return jax.jit(jax.grad(total, (0, 1), has_aux=True))(
         signals(2, 3, 19), signals(2, 3, N, seed=1)
     )
 
@@ -64,7 +61,7 @@ def test_scan_equals_its_plain_twin_in_value_and_gradient(method) -> None:
 @pytest.mark.parametrize("method", LEGS_METHODS)
 def test_scan_equals_dense_matrices(method) -> None:
     u = signals(30)
-    got = quick(functools.partial(legs_scan, n=N, method=method, norm="lmu"))(u)
+    got = jax.jit(functools.partial(legs_scan, n=N, method=method, norm="lmu"))(u)
     wanted = oracle.history(u, n=N, method=method, norm="lmu")
     assert np.abs(got.coef - wanted).max() < 1e-12 * np.abs(wanted).max()
 
@@ -85,7 +82,7 @@ def test_forms_for_every_platform_agree(form, length, n) -> None:
         last, found = out.state.x.T, out.coef.transpose(1, 2, 0)
         return jnp.sin(found).sum() + jnp.cos(last).sum(), (last, found)
 
-    runs = [quick(jax.grad(f, (0, 1), has_aux=True))(u, x) for f in (total, plain)]
+    runs = [jax.jit(jax.grad(f, (0, 1), has_aux=True))(u, x) for f in (total, plain)]
     assert apart(*runs) < 1e-12
 
 
@@ -93,8 +90,8 @@ def test_forms_for_every_platform_agree(form, length, n) -> None:
 def test_a_signal_in_parts_gives_what_the_whole_does(method) -> None:
     u = signals(2, 40)
     options = {"n": N, "method": method, "norm": "orthonormal", "power": 0.5}
-    run = quick(functools.partial(legs_scan, **options))
-    step = quick(functools.partial(legs_step, **options))
+    run = jax.jit(functools.partial(legs_scan, **options))
+    step = jax.jit(functools.partial(legs_step, **options))
     whole = run(u)
     first = run(u[:, :13])
     second = run(u[:, 13:39], state=first.state)
@@ -110,7 +107,7 @@ def test_a_signal_in_parts_gives_what_the_whole_does(method) -> None:
 
 def test_state_is_float32_and_result_of_the_dtype_of_u_in_bfloat16() -> None:
     u = signals(12).astype(jnp.bfloat16)
-    scan = quick(functools.partial(legs_scan, n=4))
+    scan = jax.jit(functools.partial(legs_scan, n=4))
     out = scan(u)
     assert out.coef.dtype == jnp.bfloat16 and out.state.x.dtype == jnp.float32
     more = scan(u, state=out.state)
@@ -124,18 +121,18 @@ def test_algebra_equals_dense_matrices_on_a_thousand_systems() -> None:
     for n, norm in ((1, "hippo"), (9, "lmu"), (64, "orthonormal")):
         v = rng.normal(size=(400, n))
         lam = 10 ** rng.uniform(-6, 6, 400)
-        got = quick(functools.partial(legs_solve, norm=norm))(v, lam)
+        got = jax.jit(functools.partial(legs_solve, norm=norm))(v, lam)
         wanted = oracle.solve(v, lam, norm)
         error = np.abs(got - wanted).max(-1) / np.abs(wanted).max(-1)
         assert error.max() < 1e-10 and np.median(error) < 1e-14
-        got = quick(functools.partial(legs_matvec, norm=norm))(v)
+        got = jax.jit(functools.partial(legs_matvec, norm=norm))(v)
         wanted = oracle.matvec(v, norm)
         assert np.abs(got - wanted).max() < 1e-13 * np.abs(wanted).max()
 
 
 def test_solve_undoes_the_product() -> None:
     v = signals(3, 20)
-    back = quick(lambda v: legs_solve(v - 0.3 * legs_matvec(v), 0.3))(v)
+    back = jax.jit(lambda v: legs_solve(v - 0.3 * legs_matvec(v), 0.3))(v)
     assert apart(back, v) < 1e-12
 
 
@@ -154,7 +151,7 @@ def test_the_difference_of_sums_would_cancel_in_float32() -> None:
         )
         sums.append(total)
     cancelled = np.diff(np.array([0, *sums], np.float32)) / r
-    got = quick(legs_solve)(low, np.float32(lam))
+    got = jax.jit(legs_solve)(low, np.float32(lam))
     error = np.abs(np.asarray(got) - wanted) / np.abs(wanted)
     worse = np.abs(cancelled - wanted) / np.abs(wanted)
     assert np.median(worse) > 5 * np.median(error)
@@ -166,7 +163,7 @@ def test_first_order_recurrence_by_turns_and_at_once() -> None:
     for t in range(9):
         h = a[t] * h + b[t]
         wanted.append(h)
-    assert np.abs(quick(first_order)(a, b) - np.stack(wanted)).max() < 1e-13
+    assert np.abs(jax.jit(first_order)(a, b) - np.stack(wanted)).max() < 1e-13
 
 
 def test_gradients_of_the_algebra() -> None:
@@ -182,7 +179,7 @@ def test_cost_is_linear_in_n_and_quadratic_for_exact_steps() -> None:
 
     u = signals(2048)
     facts = [
-        compiled_facts(quick(scan("trapezoid", n)).lower(u).compile())
+        compiled_facts(jax.jit(scan("trapezoid", n)).lower(u).compile())
         for n in (64, 128, 256)
     ]
     for cost in ("flops", "bytes"):  # differences, without what every length costs
@@ -197,7 +194,7 @@ def test_cost_is_linear_in_n_and_quadratic_for_exact_steps() -> None:
 def test_projection_equals_the_oracle_and_holds_in_float32(power) -> None:
     u = signals(3, 300)
     wanted = oracle.project(u, n=64, power=power)
-    project = quick(functools.partial(legs_project, n=64, power=power))
+    project = jax.jit(functools.partial(legs_project, n=64, power=power))
     assert np.abs(project(u) - wanted).max() < 2e-14
     low = project(u.astype(np.float32))
     assert np.abs(low - wanted).max() < 5e-6 * np.abs(wanted).max()

@@ -17,7 +17,6 @@ from kexue_jax.ssm import (
     rtf_step,
     rtf_to_companion,
 )
-from tests.models.networks import compiled
 from tests.oracles import rational as oracle
 from tests.ssm.convolution import convolved
 from tests.ssm.forms import run
@@ -192,7 +191,7 @@ def test_huge_thetas_stay_inside_with_a_limit() -> None:
 def test_cost_does_not_grow_with_the_number_of_states() -> None:
     def facts(d):
         x = jax.ShapeDtypeStruct((8, d), jnp.float32)
-        kernel = compiled(lambda a, b: rtf_kernel(a, b, length=4096))
+        kernel = jax.jit(lambda a, b: rtf_kernel(a, b, length=4096))
         return compiled_facts(kernel.lower(x, x).compile())
 
     few, many = facts(4), facts(2048)

@@ -16,7 +16,7 @@ from kexue_jax.ssm import (
     ssm_recurrent,
 )
 from tests.oracles import recurrence as oracle
-from tests.ssm.forms import quick_jit, run
+from tests.ssm.forms import run
 from tests.ssm.recurrences import (
     DECAYS,
     FORMS,
@@ -89,7 +89,7 @@ def test_a_state_in_the_middle_continues_exactly(method) -> None:
     first = np.asarray(go(a[:, :cut], b[:, :cut], h0=h0))
     second = go(a[:, cut:], b[:, cut:], h0=first[:, -1])
     assert close(np.concatenate([first, second], 1), whole, 1e-14)
-    state, step = first[:, -1], quick_jit(linear_scan_step)
+    state, step = first[:, -1], jax.jit(linear_scan_step)
     for t in range(cut, 30):
         state = step(state, a[:, t], b[:, t])
     assert close(state, whole[:, 29], 1e-14)
@@ -159,7 +159,7 @@ def test_under_vmap_and_second_derivatives() -> None:
             f = lambda a: jnp.cos(linear_scan(a, b, method=method)).sum()  # noqa: E731
             return (jax.grad(f)(a) ** 2).sum()
 
-        return quick_jit(jax.grad(slope))(a)
+        return jax.jit(jax.grad(slope))(a)
 
     assert close(curvature("auto"), curvature("sequential"), 1e-11)
     assert close(curvature("associative"), curvature("sequential"), 1e-11)
@@ -174,7 +174,7 @@ def test_rows_divided_over_devices(method) -> None:
     split = jax.shard_map(scan, mesh=mesh, in_specs=(same, rows), out_specs=rows)
 
     def gradient(f):
-        return quick_jit(jax.grad(lambda *x: jnp.cos(f(*x)).sum(), (0, 1)))(a, b)
+        return jax.jit(jax.grad(lambda *x: jnp.cos(f(*x)).sum(), (0, 1)))(a, b)
 
     assert close(gradient(split), gradient(scan), 1e-14)
 
@@ -195,7 +195,7 @@ def peak(n: int, decay: str, method: str = "auto") -> float:
     def total(*x):
         return jnp.cos(linear_scan(x[0], x[1], h0=x[2], method=method)).sum()
 
-    compiled = quick_jit(jax.grad(total, (0, 1, 2))).lower(*inputs).compile()
+    compiled = jax.jit(jax.grad(total, (0, 1, 2))).lower(*inputs).compile()
     return compiled_facts(compiled)["peak_bytes"] / (2 * n * 3 * 4)
 
 
@@ -211,7 +211,7 @@ def test_the_dense_recurrence_and_its_hand_over() -> None:
     a = rng.normal(size=(4, 4)) / 4
     b, c = rng.normal(size=(4, 2)), rng.normal(size=(3, 4))
     u, x0 = rng.normal(size=(2, 30, 2)), rng.normal(size=(2, 4))
-    go_on = quick_jit(lambda a, u, x: ssm_recurrent(a, b, c, u, state=x))
+    go_on = jax.jit(lambda a, u, x: ssm_recurrent(a, b, c, u, state=x))
     whole = go_on(a, u, x0)
     assert close(whole, oracle.ssm_recurrent(a, b, c, u, state=x0))
     first = go_on(a, u[:, :11], x0)

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, PartitionSpec
 from experiments.benchmark.cost import compiled_facts, contraction_flops
 from kexue_jax.ssm import _retention, retention, retention_log_decays, retention_step
 from tests.oracles import mixing as oracle
-from tests.ssm.forms import PLATFORMS, platform, quick_jit, run, value_and_gradient
+from tests.ssm.forms import PLATFORMS, platform, run, value_and_gradient
 from tests.ssm.recurrences import close
 
 
@@ -66,7 +66,7 @@ def test_a_state_in_the_middle_continues_exactly_and_steps_do() -> None:
     second = run(retain, *(x[:, 41:] for x in (q, k, v, decay)), first.state)
     assert close(np.concatenate([first.out, second.out], 1), whole.out, 1e-13)
     assert close(second.state, whole.state, 1e-13)
-    state, step, out = first.state, quick_jit(retention_step), np.asarray(whole.out)
+    state, step, out = first.state, jax.jit(retention_step), np.asarray(whole.out)
     for t in range(41, 50):
         state, one = step(state, *(x[:, t] for x in (q, k, v, decay)))
         assert close(one, out[:, t], 1e-13)
@@ -108,7 +108,7 @@ def test_padding_passes_the_state_on() -> None:
 
 def test_float32_at_length_4096_for_slow_and_fast_decays() -> None:
     q, k, v, decay, _ = heads(4096, 2, n=16, d=16)
-    form = quick_jit(retention)
+    form = jax.jit(retention)
     for scale in (1e-3, 1.0, 20.0):
         exact = form(q, k, v, scale * decay).out
         low = (x.astype(np.float32) for x in (q, k, v, scale * decay))
@@ -134,7 +134,7 @@ def test_flops_and_memory_grow_as_the_length(name) -> None:
             return retain(*x, method=method).out.sum()
 
         gradient = jax.grad(total, tuple(range(5)))
-        compiled = quick_jit(gradient).lower(*inputs).compile()
+        compiled = jax.jit(gradient).lower(*inputs).compile()
         return contraction_flops(total, *inputs), compiled_facts(compiled)["peak_bytes"]
 
     with platform(_retention, name):

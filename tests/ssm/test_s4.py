@@ -16,7 +16,6 @@ from kexue_jax.ssm import (
     s4_step_matrices,
     s4_truncate,
 )
-from tests.models.networks import compiled
 from tests.oracles import state_space as oracle
 from tests.oracles.discretization import discretize
 from tests.ssm.convolution import convolved
@@ -290,7 +289,7 @@ def test_cost_is_linear_in_modes_and_length() -> None:
         modes = jax.ShapeDtypeStruct((n,), jnp.complex64)
         rank = jax.ShapeDtypeStruct((n, 1), jnp.complex64)
         dt = jax.ShapeDtypeStruct((), jnp.float32)
-        kernel = compiled(functools.partial(s4_kernel, length=length, half=True))
+        kernel = jax.jit(functools.partial(s4_kernel, length=length, half=True))
         program = kernel.lower(modes, rank, modes, modes, dt).compile()
         return compiled_facts(program)["flops"]
 

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, PartitionSpec
 from experiments.benchmark.cost import compiled_facts
 from kexue_jax.ssm import _selective, linear_scan, selective_scan, selective_step
 from tests.oracles import mixing as oracle
-from tests.ssm.forms import PLATFORMS, platform, quick_jit, run, value_and_gradient
+from tests.ssm.forms import PLATFORMS, platform, run, value_and_gradient
 from tests.ssm.recurrences import close
 
 
@@ -62,7 +62,7 @@ def test_a_state_in_the_middle_continues_exactly_and_steps_do() -> None:
     second = run(scan, *rest[0], a, *rest[1], d, first.state)
     assert close(np.concatenate([first.out, second.out], 1), whole.out, 1e-14)
     assert close(second.state, whole.state, 1e-14)
-    state, step, out = first.state, quick_jit(selective_step), np.asarray(whole.out)
+    state, step, out = first.state, jax.jit(selective_step), np.asarray(whole.out)
     for t in range(21, 30):
         state, one = step(state, x[:, t], delta[:, t], a, b[:, t], c[:, t], d)
         assert close(one, out[:, t], 1e-14)
@@ -129,7 +129,7 @@ def test_memory_of_the_gradient_is_that_of_the_tokens(name) -> None:
         def total(*x):
             return scan(*x, method=method).out.sum()
 
-        gradient = quick_jit(jax.grad(total, tuple(range(6)))).lower(*inputs)
+        gradient = jax.jit(jax.grad(total, tuple(range(6)))).lower(*inputs)
         return compiled_facts(gradient.compile())["peak_bytes"] / (4 * length * e)
 
     with platform(_selective, name):

@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 from experiments.benchmark.cost import compiled_facts
 from kexue_jax.ssm import WkvState, wkv, wkv_step
 from tests.oracles import mixing as oracle
-from tests.ssm.forms import quick_jit, run, value_and_gradient
+from tests.ssm.forms import run, value_and_gradient
 from tests.ssm.recurrences import close
 
 FORMS = ("sequential", "associative")
@@ -64,7 +64,7 @@ def test_the_code_of_the_article_gives_the_token_hardly_any_weight() -> None:
 
 @pytest.mark.parametrize("method", FORMS)
 def test_huge_keys_are_exact(method) -> None:
-    form = quick_jit(functools.partial(outputs, method=method, chunk_size=16))
+    form = jax.jit(functools.partial(outputs, method=method, chunk_size=16))
     length = 100
     r, _, v, decay, bonus = tokens(length)
     signs = np.sign(np.random.default_rng(1).normal(size=v.shape))
@@ -86,7 +86,7 @@ def test_float32_at_length_4096() -> None:
 
 def test_keys_shifted_together_change_nothing() -> None:
     r, k, v, decay, bonus = tokens(50, 2)
-    form = quick_jit(outputs)
+    form = jax.jit(outputs)
     wanted = form(r, k, v, decay, bonus)
     for shift in (-3e4, 500.0):
         assert close(form(r, k + shift, v, decay, bonus), wanted, 1e-10)
@@ -113,7 +113,7 @@ def test_a_state_in_the_middle_continues_exactly_and_steps_do() -> None:
     second = run(go_on, first.state, *(x[:, 41:] for x in (r, k, v)), *rest)
     assert close(np.concatenate([first.out, second.out], 1), whole.out, 1e-14)
     assert close(second.state, whole.state, 1e-13)
-    step = quick_jit(wkv_step)
+    step = jax.jit(wkv_step)
     state, outs = None, []
     for t in range(10):
         state, out = step(state, *(x[:, t] for x in (r, k, v)), *rest)
@@ -149,7 +149,7 @@ def test_memory_of_the_gradient_is_that_of_the_tokens(method) -> None:
     def peak(length):
         inputs = tuple(x.astype(np.float32) for x in tokens(length, d=32))
         total = lambda *x: outputs(*x, method=method).sum()  # noqa: E731
-        gradient = quick_jit(jax.grad(total, tuple(range(5)))).lower(*inputs)
+        gradient = jax.jit(jax.grad(total, tuple(range(5)))).lower(*inputs)
         return compiled_facts(gradient.compile())["peak_bytes"] / (4 * length * 32)
 
     assert peak(8192) < 8

@@ -11,7 +11,6 @@ import pytest
 from kexue_jax.theory import mlp_gradient_bound
 from kexue_jax.training import mlp_parameter_penalty
 from tests.oracles import gradients as oracle
-from tests.training.quick import quick_jit
 
 SIZES = (8, 16, 16, 4)
 NORMS = ("spectral", "frobenius", "jacobian")
@@ -19,8 +18,8 @@ COUNT = 1000
 
 
 def bound(params, x, f, phi, **options):
-    """The bound in one quick program."""
-    run = quick_jit(lambda p, x: mlp_gradient_bound(p, x, f, phi, **options))
+    """The bound in one program."""
+    run = jax.jit(lambda p, x: mlp_gradient_bound(p, x, f, phi, **options))
     return jax.tree.map(np.asarray, run(params, x))
 
 
@@ -56,7 +55,7 @@ def instances():
         penalty = mlp_parameter_penalty(params, x, f, phi)
         return {**exact, "bounded": bounded}, penalty
 
-    found = quick_jit(jax.vmap(one))(params, x, v, kinds)
+    found = jax.jit(jax.vmap(one))(params, x, v, kinds)
     return jax.tree.map(np.asarray, found)
 
 
@@ -112,7 +111,7 @@ def test_equal_where_every_width_is_one() -> None:
         spectral = mlp_gradient_bound(params, x, f, jnp.tanh)
         return spectral, mlp_gradient_bound(params, x, f, jnp.tanh, norm="jacobian")
 
-    for found in quick_jit(jax.vmap(one))(params, x):
+    for found in jax.jit(jax.vmap(one))(params, x):
         np.testing.assert_allclose(found.lhs, found.rhs, rtol=1e-11)
 
 
@@ -127,7 +126,7 @@ def test_gradient_by_a_weight_is_of_rank_one_for_one_example() -> None:
         return jnp.sum(h**3)
 
     found = bound(params, x, lambda h: jnp.sum(h**3), jnp.tanh)
-    for place, (w, b) in enumerate(quick_jit(jax.grad(network))(params)):
+    for place, (w, b) in enumerate(jax.jit(jax.grad(network))(params)):
         singular = np.linalg.svd(np.asarray(w), compute_uv=False)
         assert singular[1] < 1e-12 * singular[0]
         np.testing.assert_allclose(singular[0] ** 2, found.weights[place], rtol=1e-12)
@@ -239,7 +238,7 @@ def test_a_trained_network_refutes_it_for_the_mean_of_a_batch() -> None:
             h = jnp.tanh(h @ w.T + b[None])
         return jax.vmap(loss)(h, y).mean()
 
-    @quick_jit
+    @jax.jit
     def trained(params):
         def step(params, _):
             grads = jax.grad(mean_loss)(params)

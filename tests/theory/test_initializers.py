@@ -16,7 +16,6 @@ from kexue_jax.theory import (
     zero_hadamard,
 )
 from kexue_jax.theory.initializers import TRUNCATED_VARIANCE
-from tests.training.quick import quick_jit
 
 KEY = jax.random.key(0)
 COUNT = 400_000
@@ -25,7 +24,7 @@ SLACK = 6 / math.sqrt(2 * COUNT)
 
 
 def std(initializer, shape=(COUNT,)):
-    draw = quick_jit(lambda key: jnp.std(initializer(key, shape, jnp.float32)))
+    draw = jax.jit(lambda key: jnp.std(initializer(key, shape, jnp.float32)))
     return float(draw(KEY))
 
 

@@ -28,7 +28,6 @@ from tests.theory.perceptrons import (
     square,
 )
 
-quick = {"compiler_options": {"xla_backend_optimization_level": 0}}
 POINTS, TESTED, STEPS = 24, 3, 800
 
 
@@ -50,9 +49,7 @@ def errors():
 
     found = {}
     for nodes in (0, 4):
-        trace = jax.jit(jax.vmap(partial(run, nodes=nodes)), **quick)(
-            jnp.asarray(rates)
-        )
+        trace = jax.jit(jax.vmap(partial(run, nodes=nodes)))(jnp.asarray(rates))
         change = np.abs(trace.final - trace.initial).max((1, 2))
         found[nodes] = (np.abs(trace.residual).max((1, 2)), change)
     return found
@@ -110,7 +107,7 @@ def batches():
 
         return train(nodes=6), train(), train(nodes=6, chunk=2)
 
-    return jax.jit(runs, **quick)(), args
+    return jax.jit(runs)(), args
 
 
 def test_mini_batches_of_logits_add_up(batches) -> None:
@@ -154,7 +151,7 @@ def test_rare_records_integrate_by_trapezoids() -> None:
     def run(every):
         return train_with_path_kernel(apply, square, *args, record_every=every)
 
-    plain, rare = jax.jit(lambda: (run(1), run(4)), **quick)()
+    plain, rare = jax.jit(lambda: (run(1), run(4)))()
     change = np.abs(plain.final - plain.initial).max()
     assert np.abs(rare.final - plain.final).max() < 1e-13
     assert np.abs(rare.residual).max() < 0.02 * change
@@ -268,7 +265,7 @@ def test_float32_adds_up_to_a_thousandth() -> None:
     (x, y), (x_test, _) = data(8, 3, 1), data(2, 3, 1, seed=4)
     args = (low(drawn(3, 8, 1)), low(x), low(y), full(400, 8), 0.02, low(x_test))
     run = partial(train_with_path_kernel, apply, square, nodes=2)
-    trace = jax.jit(run, **quick)(*args)
+    trace = jax.jit(run)(*args)
     change = np.abs(trace.final - trace.initial).max()
     assert np.abs(trace.residual).max() < 1e-3 * change
     assert trace.attributions.dtype == jnp.float32

@@ -16,7 +16,6 @@ from kexue_jax.theory import (
     signal_gradient_profile,
     stream_moments,
 )
-from tests.training.quick import quick_jit
 
 LAYERS, WIDTH, TOKENS = 12, 64, 24
 
@@ -27,7 +26,7 @@ def profile(wiring):
     encoder = Encoder(WIDTH, 4, LAYERS, wiring, "lecun")
     norm = layer_norm if wiring in ("pre", "none", "rezero") else lambda v: v
 
-    @quick_jit
+    @jax.jit
     def measured(key):
         keys = jax.random.split(key, 3)
         params = init(keys[0], encoder)

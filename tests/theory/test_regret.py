@@ -20,7 +20,6 @@ from kexue_jax.theory import (
     trajectory_bound_curve,
     weighted_bound_curve,
 )
-from tests.training.quick import quick_jit
 
 COUNT, STEPS, RADIUS = 1000, 12, 1.5
 SLACK = 1e-10
@@ -77,7 +76,7 @@ def runs():
         return found, (average, weighted_bound_curve(small, far, norm))
 
     arrays = jax.tree.map(jnp.asarray, (batches, rates, start, other, steep))
-    return jax.tree.map(np.asarray, quick_jit(jax.vmap(one))(*arrays))
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(*arrays))
 
 
 @pytest.mark.parametrize("rates", ["falling", "wild"])
@@ -160,7 +159,7 @@ def test_random_signs_show_that_no_learner_beats_the_bound_by_far() -> None:
     signs = np.random.default_rng(1).choice([-1.0, 1.0], (COUNT, steps))
     eta = float(optimal_constant_rate(1.0, 1.0, steps=steps))
 
-    @quick_jit
+    @jax.jit
     @jax.vmap
     def average(signs):
         best = -edge * jnp.sign(signs.sum())
@@ -242,7 +241,7 @@ def test_the_last_iterate_obeys_its_bound_for_any_rates() -> None:
     etas = jnp.asarray(10 ** rng.uniform(-2, 0, (COUNT, STEPS)))
     start, other = jnp.asarray(rng.normal(size=(2, COUNT, 3)))
 
-    @quick_jit
+    @jax.jit
     @jax.vmap
     def both(planes, etas, start, other):
         trace = online_sgd(
@@ -295,7 +294,7 @@ def test_logistic_regression_of_the_card_stays_below_the_bound() -> None:
         ]
     )
 
-    @quick_jit
+    @jax.jit
     @jax.vmap
     def run(etas):
         f = lambda p, e: jnp.log1p(jnp.exp(-e["y"] * jnp.vdot(e["x"], p)))  # noqa: E731
@@ -327,7 +326,7 @@ PROJECTIONS = {
 def test_projections_do_what_the_proof_asks_of_them(name) -> None:
     rng = np.random.default_rng(3)
     out, other = 2 * rng.normal(size=(2, COUNT, 4))
-    project = quick_jit(jax.vmap(PROJECTIONS[name]))
+    project = jax.jit(jax.vmap(PROJECTIONS[name]))
     near, inside = (np.asarray(project(jnp.asarray(v))) for v in (out, other))
     again = np.asarray(project(jnp.asarray(near)))
     np.testing.assert_allclose(again, near, atol=1e-12)

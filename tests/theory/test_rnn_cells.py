@@ -29,7 +29,6 @@ CELLS = {
     "reset_last": reset_last_cell,
 }
 TWO_PARTS = ("lstm", "reset_last")
-quick = {"compiler_options": {"xla_backend_optimization_level": 0}}
 
 
 def drawn(kind, d_in, d, lead=(), seed=0, scale=1.0):
@@ -67,7 +66,7 @@ def test_scan_is_the_loop_of_the_cell_in_value_and_gradient(kind) -> None:
         return [run(partial(loss, cell))(*args) for cell in (CELLS[kind], plain_cell)]
 
     args = jax.tree.map(jnp.asarray, (params, state, xs))
-    fast, plain = jax.jit(both, **quick)(*args)
+    fast, plain = jax.jit(both)(*args)
     for got, wanted in zip(jax.tree.leaves(fast), jax.tree.leaves(plain), strict=True):
         assert np.abs(got - wanted).max() <= 1e-12 * max(1, np.abs(wanted).max())
     pair = (state.c, state.h) if kind in TWO_PARTS else (None, state)
@@ -84,7 +83,7 @@ def test_states_stay_within_one_1000_times(kind) -> None:
     params = drawn(kind, 1, 1, (1000,), scale=5.0)
     state = start(kind, (1000, 1))
     x = jnp.asarray(np.random.default_rng(3).normal(size=(1000, 1)))
-    after = jax.jit(jax.vmap(CELLS[kind]), **quick)(params, state, x).state
+    after = jax.jit(jax.vmap(CELLS[kind]))(params, state, x).state
     memory = after.c if kind in TWO_PARTS else after
     assert 0.99 < np.abs(memory).max() <= 1
     closed = {n: np.zeros_like(v[0]) for n, v in params.items()}
@@ -98,7 +97,7 @@ def test_memory_of_an_lstm_grows_by_less_than_one_a_step_1000_times() -> None:
     params, n = drawn("lstm", 1, 1, (1000,), scale=4.0), 20
     state = start("lstm", (1000, 1))
     xs = jnp.asarray(np.random.default_rng(4).normal(size=(1000, n, 1)))
-    run = jax.jit(jax.vmap(partial(scan_rnn, lstm_cell)), **quick)
+    run = jax.jit(jax.vmap(partial(scan_rnn, lstm_cell)))
     last = run(params, state, xs).state.c
     assert (np.abs(last) <= np.abs(state.c) + n).all()
     # The bound is reached, so a state within one is not to be hoped for.

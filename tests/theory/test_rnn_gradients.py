@@ -16,7 +16,7 @@ from kexue_jax.theory import (
     simple_rnn_cell,
 )
 from tests.oracles import rnn as oracle
-from tests.theory.test_rnn_cells import CELLS, TWO_PARTS, drawn, quick, start
+from tests.theory.test_rnn_cells import CELLS, TWO_PARTS, drawn, start
 
 MOST = 0.4477432047  # max of c (1 - tanh(c)^2), at c = 0.7717023077
 COUNT = 2000
@@ -54,7 +54,7 @@ def test_closed_forms_are_the_derivative_2000_times(kind) -> None:
         ]
         return jax.jacfwd(after)(c)[0, 0], *terms
 
-    exact, found, given = jax.jit(jax.vmap(both), **quick)(params, c, gate, x)
+    exact, found, given = jax.jit(jax.vmap(both))(params, c, gate, x)
     for terms in (found, given):
         assert np.abs(terms.sum((1, 2)) - exact).max() <= 2e-14 * np.abs(exact).max()
     # A term left out is seen: the check can fail.
@@ -66,7 +66,7 @@ def test_terms_of_an_lstm_are_bounded_1000_times() -> None:
     rng = np.random.default_rng(4)
     c, gate = 2 * rng.normal(size=(COUNT, 1)), rng.uniform(0, 1, (COUNT, 1))
     x = rng.normal(size=(COUNT, 1))
-    run = jax.jit(jax.vmap(partial(one_step_derivative_terms, kind="lstm")), **quick)
+    run = jax.jit(jax.vmap(partial(one_step_derivative_terms, kind="lstm")))
     terms = np.abs(run(params, CellState(c, gate * np.tanh(c)), x, gate)[..., 0])
     u_f, u_i, _, u_c = np.abs(np.moveaxis(params["u"][:, 0], -1, 0))
     assert (terms[:, 1] <= MOST / 4 * u_f * (1 + 1e-9)).all()
@@ -99,13 +99,13 @@ def test_derivative_of_a_scalar_rnn_is_bounded_in_u() -> None:
         params = {"w": jnp.zeros((1, 1)), "u": u[:, None], "b": a}
         return one_step_derivative_terms(params, h, jnp.zeros(1), kind=kind)[0, 0]
 
-    run = jax.jit(jax.vmap(partial(terms, kind="simple")), **quick)
+    run = jax.jit(jax.vmap(partial(terms, kind="simple")))
     bound = (MOST + np.abs(a[:, 0])) / np.abs(h[:, 0])
     assert (np.abs(run(u, h, a)) <= bound * (1 + 1e-9)).all()
     best = 0.7717023077 / h  # where a = 0 the bound is reached
     reached = run(best, h, 0 * a)
     np.testing.assert_allclose(np.abs(reached), MOST / np.abs(h[:, 0]), rtol=1e-9)
-    relu = jax.jit(jax.vmap(partial(terms, kind="relu")), **quick)
+    relu = jax.jit(jax.vmap(partial(terms, kind="relu")))
     assert np.abs(relu(1e6 * u, h, a)).max() > 1e6
 
 
@@ -156,7 +156,7 @@ def test_exact_profile_is_that_of_the_oracle_and_probes_estimate_it() -> None:
             probe = {"method": "probe", "num_probes": 400, "key": jax.random.key(0)}
             return jacobian_profile(cell, *args), jacobian_profile(cell, *args, **probe)
 
-        exact, probed = jax.jit(both, **quick)(*args)
+        exact, probed = jax.jit(both)(*args)
         pair = (state.c, state.h) if kind in TWO_PARTS else (None, state)
         frobenius, spectral = oracle.profile(kind, params, pair, xs, mask)
         np.testing.assert_allclose(exact.frobenius, frobenius, atol=1e-12)

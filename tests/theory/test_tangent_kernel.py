@@ -17,8 +17,6 @@ from kexue_jax.theory import (
 from tests.oracles import path_kernel as oracle
 from tests.theory.perceptrons import apply, data, drawn, scalar, square
 
-quick = {"compiler_options": {"xla_backend_optimization_level": 0}}
-
 
 def test_three_ways_and_chunks_are_one_kernel_in_value_and_gradient() -> None:
     params = drawn(3, 4, 4, 2)
@@ -41,7 +39,7 @@ def test_three_ways_and_chunks_are_one_kernel_in_value_and_gradient() -> None:
         run = jax.value_and_grad(total, has_aux=True)
         return {name: run(params, way) for name, way in ways.items()}
 
-    found = jax.jit(both, **quick)(jax.tree.map(jnp.asarray, params), xa, xb)
+    found = jax.jit(both)(jax.tree.map(jnp.asarray, params), xa, xb)
     wanted = oracle.kernel(params, np.asarray(xa), np.asarray(xb))
     plain = jax.tree.leaves(found["jacobian"][1])
     for name, ((_, kernel), slope) in found.items():
@@ -57,7 +55,7 @@ def test_chunks_bound_the_memory() -> None:
     )
 
     def bytes_of(**options):
-        run = jax.jit(partial(tangent_kernel, scalar, **options), **quick)
+        run = jax.jit(partial(tangent_kernel, scalar, **options))
         return run.lower(params, x, x).compile().memory_analysis().temp_size_in_bytes
 
     assert bytes_of(chunk=16) < 0.25 * bytes_of()
@@ -79,7 +77,7 @@ def test_kernel_is_symmetric_positive_and_makes_the_loss_fall_1000_times() -> No
         slope = jax.jvp(loss, (params,), (down,))[1]
         return kernel, slope, -r @ kernel @ r
 
-    kernel, slope, form = jax.jit(jax.vmap(both), **quick)(params, x, y)
+    kernel, slope, form = jax.jit(jax.vmap(both))(params, x, y)
     scale = np.abs(kernel).max()
     assert np.abs(kernel - np.swapaxes(kernel, 1, 2)).max() <= 1e-14 * scale
     assert np.linalg.eigvalsh(kernel).min() >= -1e-13 * scale

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax.training import descent_ascent_step, flooding
-from tests.training.quick import quick_jit
 
 CURVES = jnp.array([0.5, 1.0, 3.0])
 
@@ -21,7 +20,7 @@ def squared_gradient(p):
 POINTS = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (1000, 3)))
 
 
-@quick_jit
+@jax.jit
 def errors(down, up, weight):
     """What a step down and up leaves over the claim, the largest of 1,000 points."""
 
@@ -77,6 +76,6 @@ def test_alternating_at_the_level_goes_on_descending_the_squared_gradient() -> N
 
         return jax.lax.scan(step, start, length=3000)[0]
 
-    plain, flooded = quick_jit(walk)(0.0), quick_jit(walk)(0.05)
+    plain, flooded = jax.jit(walk)(0.0), jax.jit(walk)(0.05)
     sizes = [float(jnp.sum(p**2)) for p in (plain, flooded)]
     assert sizes[1] < 0.9 * sizes[0]

@@ -16,7 +16,6 @@ from kexue_jax.training import (
     mlp_parameter_penalty,
     parameter_gradient_penalty,
 )
-from tests.training.quick import quick_jit
 
 
 def loss(h, y):
@@ -54,8 +53,7 @@ def case(sizes, n, dtype="float64", last_bias=True):
 def test_rank_one_form_is_its_twin_in_value_and_gradient(last_bias) -> None:
     params, batch = case((4, 5, 3), 6, last_bias=last_bias)
     both = [
-        quick_jit(jax.value_and_grad(f, (0, 1)))(params, batch)
-        for f in (rank_one, twin)
+        jax.jit(jax.value_and_grad(f, (0, 1)))(params, batch) for f in (rank_one, twin)
     ]
     mine, theirs = (jax.tree.leaves(found) for found in both)
     for a, b in zip(mine, theirs, strict=True):
@@ -90,7 +88,7 @@ def test_the_penalty_falls_as_groups_grow() -> None:
     rng = np.random.default_rng(1)
     params, batch = (jnp.asarray(rng.normal(size=(1000, *s))) for s in ((3,), (8, 3)))
 
-    @quick_jit
+    @jax.jit
     @jax.vmap
     def all_groups(params, batch):
         penalty = functools.partial(parameter_gradient_penalty, point, params, batch)

@@ -17,8 +17,6 @@ from kexue_jax.training import (
 from tests.oracles import recompute as oracle
 from tests.training import blocks
 
-quick = {"compiler_options": {"xla_backend_optimization_level": 0}}
-
 
 def tiny(x, p):
     """A layer with a name and dropout by a key among the parameters."""
@@ -76,7 +74,7 @@ def test_values_and_gradients_are_those_of_a_plain_stack_1000_times() -> None:
             for name, run in runs.items()
         }
 
-    found = jax.jit(jax.vmap(both), **quick)(w, jnp.asarray(x), keys)
+    found = jax.jit(jax.vmap(both))(w, jnp.asarray(x), keys)
     plain = found.pop("plain")
     assert len(found) == len(TINY) + 1
     for name, result in found.items():
@@ -97,7 +95,7 @@ def test_transformer_block_has_the_same_gradient_in_every_way() -> None:
     def all_ways(params, x):
         return {way: jax.grad(blocks.WAYS[way])(params, x) for way in ways}
 
-    found = jax.jit(all_ways, **quick)(params, x)
+    found = jax.jit(all_ways)(params, x)
     for way in ways:
         for got, wanted in zip(
             jax.tree.leaves(found[way]), jax.tree.leaves(found["none"]), strict=True
@@ -124,7 +122,7 @@ def test_second_derivatives_forward_mode_and_vmap_are_unchanged() -> None:
         )
 
     options = ({}, {"remat_policy": "nothing"}, {"segment": 2, "nested": True})
-    plain, *others = jax.jit(lambda: [programs(o) for o in options], **quick)()
+    plain, *others = jax.jit(lambda: [programs(o) for o in options])()
     for other in others:
         for got, wanted in zip(other, plain, strict=True):
             assert np.abs(got - wanted).max() <= 1e-12 * np.abs(wanted).max()
@@ -132,9 +130,9 @@ def test_second_derivatives_forward_mode_and_vmap_are_unchanged() -> None:
 
 def test_bfloat16_agrees_to_its_precision() -> None:
     params, x = blocks.drawn(3, "bfloat16")
-    both = jax.jit(
-        lambda *a: [blocks.WAYS[way](*a) for way in ("none", "layers")], **quick
-    )(params, x)
+    both = jax.jit(lambda *a: [blocks.WAYS[way](*a) for way in ("none", "layers")])(
+        params, x
+    )
     assert both[0].dtype == jnp.bfloat16
     assert abs(float(both[0]) / float(both[1]) - 1) < 1e-2
 

@@ -19,6 +19,7 @@ import numpy as np
 from experiments._adax import tasks
 from experiments._adax.claims import Report, all_claims, table
 from experiments._adax.training import PLANS, RULES, Budget, Cell, train
+from experiments._harness import lists
 from experiments._harness.config import BaseConfig, launch, setting
 from experiments._harness.data import DATASETS, load_images
 from experiments._harness.data_text import load_text
@@ -66,7 +67,7 @@ def main(config: Config) -> None:
     """Train, judge, draw, report."""
     images = load_images(config.dataset, config.data_dir)
     text = load_text("stdlib")
-    several = [float(rate) for rate in config.rates.split(",")]
+    several = lists.positive("rates", config.rates)
     run = open_run(config)
     sizes = config.train_size, config.validation_size
     both = {
@@ -75,7 +76,7 @@ def main(config: Config) -> None:
     }
     if config.tasks != "both":
         both = {config.tasks: both[config.tasks]}
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     outcomes: dict[tuple[str, str], Any] = {}
     for name, (task, steps) in both.items():
         blocks = min(BLOCKS, steps)

@@ -15,7 +15,8 @@ from typing import Any
 
 from experiments._child import statistics, tuning
 from experiments._child.claims import ADAM, Report, all_claims, tables
-from experiments._harness.config import BaseConfig, UserError, launch, setting
+from experiments._harness import lists
+from experiments._harness.config import BaseConfig, launch, setting
 from experiments._harness.data import DATASETS, load_images
 from experiments._harness.figures import bars, curves
 from experiments._harness.report import write_report
@@ -57,11 +58,11 @@ FEWER = 3  # seeds of the statistics, whose components are many
 
 def main(config: Config) -> None:
     """Measure, fine-tune, judge, draw, report."""
-    shares = [*numbers("shares", config.shares, 1), 1.0]
-    rates = numbers("rates", config.rates)
+    shares = [*lists.positive("shares", config.shares, below=1), 1.0]
+    rates = lists.positive("rates", config.rates)
     data = load_images(config.dataset, config.data_dir)
     run = open_run(config)
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     few = seeds[:FEWER]
     moments: dict[tuple[str, str], Any] = {}
     for name in statistics.OPTIMIZERS:
@@ -88,20 +89,6 @@ def main(config: Config) -> None:
     claims = all_claims(report, shares, methods)
     write_results(run, claims, tables(report, methods), facts)
     print(f"report: {write_report(run.folder)}")
-
-
-def numbers(flag: str, text: str, most: float = float("inf")) -> list[float]:
-    """The numbers in a comma list, above 0 and below ``most``; UserError if not."""
-    try:
-        found = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    if not found or not all(0 < f < most for f in found):
-        raise UserError(
-            f"flag --{flag}={text}: wanted numbers above 0 and below {most:g}, commas "
-            "between"
-        )
-    return found
 
 
 def draw(run: Run, report: Report, methods: list[tuning.Method]) -> None:

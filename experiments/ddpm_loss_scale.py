@@ -23,7 +23,7 @@ import numpy as np
 from experiments._comparison import settings
 from experiments._comparison.settings import ComparisonConfig
 from experiments._comparison.training import HeldOut, Trainer, flat
-from experiments._harness import processes
+from experiments._harness import lists, processes
 from experiments._harness.config import launch, setting
 from experiments._harness.data import ImageData
 from experiments._harness.figures import curves
@@ -115,7 +115,7 @@ def main(config: Config) -> None:
     for dtype, trainer in trainers.items():
         for epsilon in EPSILONS if dtype == "float32" else (1e-8,):
             for divisor in divisors:
-                for seed in settings.seeds(config):
+                for seed in lists.seeds(config):
                     numbers = {"adam_eps": epsilon, "scale": 1 / divisor}
                     shown = (dtype, epsilon, seed) == ("float32", 1e-8, config.seed)
                     part = f"sum_over_{divisor}" if shown else None

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments._harness import lists
 from experiments._harness.config import BaseConfig, launch, setting
 from experiments._harness.figures import curves
 from experiments._harness.report import write_report
@@ -40,7 +41,7 @@ PRESETS = {"smoke": {"T": 40, "num_samples": 200, "num_seeds": 1}}
 def main(config: Config) -> None:
     """Measure, judge, draw, report."""
     run = open_run(config)
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     sized = config.T, config.num_samples, seeds
     lines = gaussian.measure(*sized)
     restored = analytic.measure(*sized)

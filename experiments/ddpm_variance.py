@@ -21,7 +21,7 @@ from experiments._comparison import gradients, settings
 from experiments._comparison.gradients import OVERALL, Meter, Spread
 from experiments._comparison.settings import ComparisonConfig
 from experiments._comparison.training import HeldOut, Trainer
-from experiments._harness import processes
+from experiments._harness import lists, processes
 from experiments._harness.config import launch, setting
 from experiments._harness.figures import curves
 from experiments._harness.metrics import read_metrics, series
@@ -95,7 +95,7 @@ def main(config: Config) -> None:
     for name in LOSSES:
         trainer = Trainer(config, run, images, model, loss_named(name, config.param))
         param = "eps" if name == "simple" else config.param
-        for seed in settings.seeds(config):
+        for seed in lists.seeds(config):
             state = trainer(
                 part_of(name, seed),
                 seed,
@@ -107,7 +107,7 @@ def main(config: Config) -> None:
     if not processes.leader():
         return
     spreads: dict[tuple[str, str], list[Spread]] = {}
-    for seed, stages in zip(settings.seeds(config), reduced, strict=True):
+    for seed, stages in zip(lists.seeds(config), reduced, strict=True):
         drawn = gradients.draws_of(
             images.train_images, config.T, config.num_draws, config.batch_size, seed
         )
@@ -287,7 +287,7 @@ def draw_figures(config: Config, run: Run, report: Report) -> None:
     lines: dict[str, Any] = {}
     for name in LOSSES:
         found = []
-        for seed in settings.seeds(config):
+        for seed in lists.seeds(config):
             path = run.path(f"metrics_{part_of(name, seed)}.jsonl")
             found.append(series(read_metrics(path))["held_out"])
         lines[name] = found[0][0], np.mean([values for _, values in found], 0)

@@ -19,7 +19,8 @@ import numpy as np
 from experiments._clipping import networks, quartic
 from experiments._clipping.claims import Report, all_claims, tables
 from experiments._clipping.training import METHODS, Cell, Cloud, cloud, train
-from experiments._harness.config import BaseConfig, UserError, launch, setting
+from experiments._harness import lists
+from experiments._harness.config import BaseConfig, launch, setting
 from experiments._harness.data import DATASETS, load_images
 from experiments._harness.data_text import load_text
 from experiments._harness.figures import curves
@@ -59,11 +60,11 @@ PROBE = 1.0  # the rate of the softly clipped training along which is measured
 
 def main(config: Config) -> None:
     """Measure, train, judge, draw, report."""
-    rates = numbers("rates", config.rates)
+    rates = lists.positive("rates", config.rates, below=1e6)
     images = load_images(config.dataset, config.data_dir)
     data = load_text("stdlib")
     run = open_run(config)
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     counts = quartic.counts()
     violations = {pair: quartic.violations(*pair) for pair in quartic.PAIRS}
     text = networks.text(data, config.width, JUDGED)
@@ -97,19 +98,6 @@ def envelope(clouds: list[Cloud]) -> tuple[float, float]:
     norms, heights = (jnp.asarray(p, jnp.float32) for p in pairs)
     l0, l1 = optim.fit_relaxed_smoothness(norms, heights)
     return max(float(l0), 1e-3), float(l1)
-
-
-def numbers(flag: str, text: str) -> list[float]:
-    """The positive numbers in a comma list, in rising order; UserError if not."""
-    try:
-        found = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    if not found or not all(0 < f < 1e6 for f in found):
-        raise UserError(
-            f"flag --{flag}={text}: wanted positive numbers, commas between"
-        )
-    return found
 
 
 def draw(run: Run, report: Report, rates: list[float]) -> None:

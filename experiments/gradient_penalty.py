@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments._harness import lists
 from experiments._harness.config import BaseConfig, UserError, launch, setting
 from experiments._harness.data import DATASETS, load_images
 from experiments._harness.report import write_report
@@ -77,16 +78,18 @@ def main(config: Config) -> None:
     if not set(kinds) <= set(networks.ACTIVATIONS):
         known = ", ".join(networks.ACTIVATIONS)
         raise UserError(f"flag --act={config.act}: wanted some of {known}")
-    depths = [int(n) for n in numbers("depth", config.depth, whole=True)]
-    rates = numbers("rates", config.rates)
-    batch_sizes = [int(n) for n in numbers("batch_sizes", config.batch_sizes, True)]
-    flow_rates = numbers("flow_rates", config.flow_rates)
+    depths = lists.positive("depth", config.depth, below=1e9, whole=True)
+    rates = lists.positive("rates", config.rates, below=1e9)
+    batch_sizes = lists.positive(
+        "batch_sizes", config.batch_sizes, below=1e9, whole=True
+    )
+    flow_rates = lists.positive("flow_rates", config.flow_rates, below=1e9)
     found = load_images(config.dataset, config.data_dir)
     data = networks.rows(found, config.train_size)
     if max(batch_sizes) > len(data.x):
         raise UserError(f"--batch_sizes: at most {len(data.x)}, the rows there are")
     run = open_run(config)
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     ratios = all_ratios(config, data, kinds, depths)
     ways = [Way(rate, 0) for rate in rates]
     ways += [Way(config.batch_rate, size) for size in sorted(batch_sizes)[::-1]]
@@ -146,19 +149,6 @@ def fitted(params: Any, x: jax.Array, y: jax.Array, kind: str) -> Any:
         return jax.lax.scan(step, start, length=STEPS)[0][0]
 
     return run(params)
-
-
-def numbers(flag: str, text: str, whole: bool = False) -> list[float]:
-    """The positive numbers in a comma list, in rising order; UserError if not."""
-    try:
-        found = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    fits = all(0 < f < 1e9 and (not whole or f.is_integer()) for f in found)
-    if not found or not fits:
-        kind = "positive integers" if whole else "positive numbers"
-        raise UserError(f"flag --{flag}={text}: wanted {kind}, commas between")
-    return found
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments._harness import processes
+from experiments._harness import lists, processes
 from experiments._harness.config import launch, setting
 from experiments._harness.data_text import TextData
 from experiments._harness.errors import UserError
@@ -123,7 +123,7 @@ def main(config: Config) -> None:
     judge_short = Judge(short, causal=config.causal)
     courses: dict[str, list[Course]] = {name: [] for name in METHODS}
     reference, change = [], []
-    for seed in settings.seeds(config):
+    for seed in lists.seeds(config):
         part = "pretraining" if seed == config.seed else None
         params = pretrain(short.init, seed, part=part)
         parts = [judge_short(params, *block) for block in blocks(tested, config)]

@@ -12,7 +12,8 @@ training: one to two minutes on two CPU cores.
 
 import dataclasses
 
-from experiments._harness.config import BaseConfig, UserError, launch, setting
+from experiments._harness import lists
+from experiments._harness.config import BaseConfig, launch, setting
 from experiments._harness.report import write_report
 from experiments._harness.results import write_results
 from experiments._harness.workdir import open_run
@@ -58,15 +59,12 @@ def main(config: Config) -> None:
 
 def numbers(text: str) -> list[int]:
     """The even integers in a comma list, in rising order; UserError if not."""
-    try:
-        found = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    if not found or any(n % 2 or not 2 <= n <= 512 for n in found):
-        raise UserError(
-            f"flag --sizes={text}: wanted even integers from 2 to 512, commas between"
-        )
-    return found
+    wanted = "even integers from 2 to 512"
+
+    def fits(n: int) -> bool:
+        return n % 2 == 0 and 2 <= n <= 512
+
+    return lists.numbers("sizes", text, wanted, fits, of=int)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ the layer between encoder and embedding. About five minutes on two CPU cores.
 
 import dataclasses
 
+from experiments._harness import lists
 from experiments._harness.config import BaseConfig, UserError, launch, setting
 from experiments._harness.data_text import TEXTS, load_text
 from experiments._harness.report import write_report
@@ -87,7 +88,7 @@ def main(config: Config) -> None:
         raise UserError(f"flag --heads={config.heads}: wanted a divisor of the widths")
     text = load_text(config.dataset, config.data_dir)
     run = open_run(config)
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     tokens = text.test_rows(config.length, 4).astype(int)
     signals = {}
     for wiring in wirings:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._harness import processes
+from experiments._harness import lists, processes
 from experiments._harness.config import launch, setting
 from experiments._harness.data_text import TextData
 from experiments._harness.figures import bars, curves
@@ -149,7 +149,7 @@ def held_out(
     score = Judge(model, causal=causal)
     tested = text.test_rows(length, config.tested)
     found = []
-    for seed in settings.seeds(config):
+    for seed in lists.seeds(config):
         first = seed == config.seed
         part = f"{task}_{kind}".replace(" ", "_") if first else None
         params = trainer(model.init, seed, part=part)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments._harness import processes
+from experiments._harness import lists, processes
 from experiments._harness.config import launch, setting
 from experiments._harness.data import DATASETS, ImageData, load_images
 from experiments._harness.data_text import VOCABULARY, TextData
@@ -134,7 +134,7 @@ def read_bytes(
         next_byte(model),
     )
     score, tested = Judge(model), text.test_rows(length + 1, config.tested)
-    for seed in settings.seeds(config):
+    for seed in lists.seeds(config):
         part = f"bytes_{length}_{kind}" if seed == config.seed else None
         scores = score(trainer(model.init, seed, part=part), tested)
         report.add_bytes(kind, length, scores.mean_loss(), scores.loss.mean(0))
@@ -154,7 +154,7 @@ def read_pixels(
         num_steps=config.pixel_steps,
     )
     tested = pixel_rows(images, test=True)
-    for seed in settings.seeds(config):
+    for seed in lists.seeds(config):
         part = f"pixels_{kind}" if seed == config.seed else None
         found = accuracy(model, trainer(model.init, seed, part=part), tested)
         report.accuracies.setdefault(kind, []).append(found)

@@ -12,6 +12,7 @@ CPU cores.
 
 import dataclasses
 
+from experiments._harness import lists
 from experiments._harness.config import BaseConfig, UserError, launch, setting
 from experiments._harness.data import DATASETS, load_images
 from experiments._harness.report import write_report
@@ -62,13 +63,13 @@ PRESETS = {
 
 def main(config: Config) -> None:
     """Measure, judge, draw, report."""
-    rates = sorted(numbers("rates", config.rates), reverse=True)
-    widths = [int(w) for w in numbers("widths", config.widths)]
+    rates = lists.positive("rates", config.rates, below=1e6, fewest=2)[::-1]
+    widths = lists.positive("widths", config.widths, below=1e6, whole=True, fewest=2)
     data = load_images(config.dataset, config.data_dir)
     if data.train_labels is None or config.rows < TOP:
         raise UserError(f"--dataset={config.dataset} has no labels")
     run = open_run(config)
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     report = Report(rates)
     sized = config.duration, config.full_rows
     measurement.measure_completeness(report, data, seeds, *sized)
@@ -101,20 +102,6 @@ def main(config: Config) -> None:
     }
     write_results(run, claims.all_claims(report), claims.tables(report), facts)
     print(f"report: {write_report(run.folder)}")
-
-
-def numbers(flag: str, text: str) -> list[float]:
-    """Two positive numbers or more in a comma list; UserError if not."""
-    try:
-        found = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    whole = flag != "widths" or all(f.is_integer() for f in found)
-    if len(found) < 2 or not whole or not all(0 < f < 1e6 for f in found):
-        raise UserError(
-            f"flag --{flag}={text}: wanted two positive numbers or more, commas between"
-        )
-    return found
 
 
 if __name__ == "__main__":

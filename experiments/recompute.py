@@ -13,6 +13,7 @@ programs alone. Some minutes on two CPU cores.
 import dataclasses
 from typing import Any
 
+from experiments._harness import lists
 from experiments._harness.config import BaseConfig, UserError, launch, setting
 from experiments._harness.data_text import TEXTS, load_text
 from experiments._harness.figures import bars, curves
@@ -75,7 +76,7 @@ def main(config: Config) -> None:
     text = load_text(config.dataset, config.data_dir)
     run = open_run(config)
     report = Report(Sizes(1, config.width, config.heads, config.length, config.rows))
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     measurement.measure_memory(report, depths)
     print(f"memory: {run.seconds():.0f} s", flush=True)
     measurement.measure_operations(report, config.timed_layers)

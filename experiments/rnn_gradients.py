@@ -11,9 +11,11 @@ Some minutes on two CPU cores.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
+from experiments._harness import lists
 from experiments._harness.config import BaseConfig, UserError, launch, setting
 from experiments._harness.data import load_images
 from experiments._harness.data_text import load_text
@@ -148,13 +150,7 @@ def chosen(config: Config) -> tuple[list[str], list[float]]:
     if not set(cells) <= set(CELLS):
         wanted = ", ".join(CELLS)
         raise UserError(f"flag --cells={config.cells}: wanted some of {wanted}")
-    try:
-        biases = sorted({float(part) for part in config.keep_bias.split(",")})
-    except ValueError:
-        biases = []
-    if not biases or not all(np.isfinite(biases)):
-        raise UserError(f"flag --keep_bias={config.keep_bias}: wanted numbers")
-    return cells, biases
+    return cells, lists.numbers("keep_bias", config.keep_bias, "numbers", math.isfinite)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments._extrapolation.claims import CONTEXTS, Report, claims, tables
 from experiments._extrapolation.rules import Rule, network, rule
-from experiments._harness import processes
+from experiments._harness import lists, processes
 from experiments._harness.config import launch, setting
 from experiments._harness.data_text import TextData
 from experiments._harness.errors import UserError
@@ -97,7 +97,7 @@ def main(config: Config) -> None:
     repeated: dict[str, list[float]] = {}
     for training, trained in trainings(config).items():
         trainer = build_trainer(config, run, text, model, trained)
-        for seed in settings.seeds(config):
+        for seed in lists.seeds(config):
             part = training.split()[0].lower() if seed == config.seed else None
             params = trainer(model.init, seed, part=part)
             for name, tested_rule in rules(config)[training].items():

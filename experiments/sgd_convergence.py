@@ -14,6 +14,7 @@ import dataclasses
 
 from experiments._convergence import claims, pictures
 from experiments._convergence.runs import SCHEDULES, network, problem, run
+from experiments._harness import lists
 from experiments._harness.config import BaseConfig, UserError, launch, setting
 from experiments._harness.data import DATASETS, load_images
 from experiments._harness.report import write_report
@@ -55,7 +56,7 @@ def main(config: Config) -> None:
     found = load_images(config.dataset, config.data_dir)
     task = problem(found, config.radius)
     folder = open_run(config)
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     runs: dict[str, dict[int, claims.Ran]] = {name: {} for name in names}
     for horizon in horizons:
         for name, ran in run(task, names, horizon, seeds).items():

@@ -11,8 +11,8 @@ About two minutes on two CPU cores.
 """
 
 import dataclasses
-import math
 
+from experiments._harness import lists
 from experiments._harness.config import BaseConfig, UserError, launch, setting
 from experiments._harness.data import DATASETS, load_images
 from experiments._harness.report import write_report
@@ -65,8 +65,8 @@ PRESETS = {
 
 def main(config: Config) -> None:
     """Train, judge, draw, report."""
-    orders = [int(order) for order in numbers("orders", config.orders)]
-    margins = numbers("margins", config.margins)
+    orders = lists.positive("orders", config.orders, whole=True)
+    margins = lists.positive("margins", config.margins)
     if any(n % 2 or not 2 <= n <= HIGHEST_ORDER for n in orders):
         raise UserError(
             f"flag --orders={config.orders}: wanted even integers from 2 to "
@@ -75,7 +75,7 @@ def main(config: Config) -> None:
     data = load_images(config.dataset, config.data_dir)
     parts = split(data, config.train_size, config.validation_size)
     run = open_run(config)
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     plan = Plan(
         config.width,
         config.output_scale,
@@ -106,20 +106,6 @@ def main(config: Config) -> None:
     }
     write_results(run, claims, tables, facts)
     print(f"report: {write_report(run.folder)}")
-
-
-def numbers(flag: str, text: str) -> list[float]:
-    """The positive numbers in a comma list, in rising order; UserError if not."""
-    try:
-        found = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    whole = flag != "orders" or all(f.is_integer() for f in found)
-    if not found or not whole or not all(math.isfinite(f) and f > 0 for f in found):
-        raise UserError(
-            f"flag --{flag}={text}: wanted positive numbers, commas between"
-        )
-    return found
 
 
 if __name__ == "__main__":

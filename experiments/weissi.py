@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments._harness.config import BaseConfig, UserError, launch, setting
+from experiments._harness import lists
+from experiments._harness.config import BaseConfig, launch, setting
 from experiments._harness.data import DATASETS, load_images
 from experiments._harness.figures import bars, curves
 from experiments._harness.report import write_report
@@ -68,13 +69,13 @@ PRESETS = {
 
 def main(config: Config) -> None:
     """Train, judge, draw, report."""
-    depths = [int(d) for d in numbers("depths", config.depths, 1000)]
-    noises = numbers("noises", config.noises, 1)
-    coefficients = numbers("coefficients", config.coefficients, 10)
+    depths = lists.positive("depths", config.depths, below=1000, whole=True)
+    noises = lists.positive("noises", config.noises, below=1)
+    coefficients = lists.positive("coefficients", config.coefficients, below=10)
     data = load_images(config.dataset, config.data_dir)
     parts = split(data, config.train_size, config.validation_size)
     run = open_run(config)
-    seeds = [config.seed + i for i in range(config.num_seeds)]
+    seeds = lists.seeds(config)
     flows = [
         balance.flows(parts, depths[0], config.width, config.interval, seed)
         for seed in seeds[:3]
@@ -96,20 +97,6 @@ def main(config: Config) -> None:
     facts = {"data": data.source, "seeds of the descent": len(flows)}
     write_results(run, all_claims(report, config.interval), tables(report), facts)
     print(f"report: {write_report(run.folder)}")
-
-
-def numbers(flag: str, text: str, most: float) -> list[float]:
-    """The numbers in a comma list, above 0 and below ``most``; UserError if not."""
-    try:
-        found = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    if not found or not all(0 < f < most for f in found):
-        raise UserError(
-            f"flag --{flag}={text}: wanted numbers above 0 and below {most:g}, commas "
-            "between"
-        )
-    return found
 
 
 def draw(run: Run, report: Report, interval: int) -> None:

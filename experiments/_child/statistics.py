@@ -137,8 +137,8 @@ def regression(
 
 
 def _loss(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-    logs = jax.nn.log_softmax(x @ params["w"] + params["b"][None])
-    return -jnp.mean(jnp.take_along_axis(logs, y[:, None], 1))
+    logits = x @ params["w"] + params["b"][None]
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y))
 
 
 def _trained(images: jax.Array, labels: jax.Array, classes: int) -> Any:

@@ -88,8 +88,9 @@ def divide(data: ImageData, examples: int, seeds: Sequence[int]) -> Rows:
 
 
 def _loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-    logs = jax.nn.log_softmax(apply(params, x))
-    return -jnp.mean(jnp.take_along_axis(logs, y[:, None], 1))
+    return jnp.mean(
+        optax.softmax_cross_entropy_with_integer_labels(apply(params, x), y)
+    )
 
 
 def pretrained(rows: Rows, width: int, seeds: Sequence[int], steps: int) -> Params:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments._harness.data import ImageData
 from experiments._harness.data_text import VOCABULARY, TextData
@@ -54,8 +55,8 @@ def text(data: TextData, width: int, judged: int) -> Problem:
 
         start = jnp.zeros((len(rows), width), jnp.float32)
         hidden = jax.lax.scan(step, start, jnp.moveaxis(inputs, 1, 0))[1]
-        logs = jax.nn.log_softmax(jnp.moveaxis(hidden, 0, 1) @ params["out"])
-        return -jnp.mean(jnp.take_along_axis(logs, y[..., None], -1))
+        logits = jnp.moveaxis(hidden, 0, 1) @ params["out"]
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y))
 
     rows = data.rows(LENGTH + 1).astype(np.int32)
     tested = data.test_rows(LENGTH + 1, judged).astype(np.int32)
@@ -83,8 +84,9 @@ def digits(data: ImageData, width: int) -> Problem:
         h = x @ params["in"]
         for i in range(BLOCKS):
             h = h + jax.nn.relu(h @ params[f"up_{i}"]) @ params[f"down_{i}"]
-        logs = jax.nn.log_softmax(h @ params["out"])
-        return -jnp.mean(jnp.take_along_axis(logs, y[:, None], 1))
+        return jnp.mean(
+            optax.softmax_cross_entropy_with_integer_labels(h @ params["out"], y)
+        )
 
     labels = [np.asarray(y, np.int32) for y in (data.train_labels, data.test_labels)]
     train, test = (images, labels[0]), (tested, labels[1])

@@ -40,11 +40,6 @@ def load(config: ComparisonConfig) -> tuple[ImageData, models.Model]:
     return images, settings.build_model(diffusion_config, images)
 
 
-def seeds(config: ComparisonConfig) -> list[int]:
-    """The seeds of the run."""
-    return [config.seed + i for i in range(config.num_seeds)]
-
-
 def held_out(images: ImageData, most: int = 256) -> np.ndarray:
     """The images that no training sees, at most ``most`` of them."""
     return images.test_images[:most]

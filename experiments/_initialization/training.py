@@ -99,8 +99,7 @@ def loss(
     if "last" in params:
         h = layer_norm(h, params["last"]["scale"], params["last"]["offset"])
     logits = mlm_logits(h, params["words"], params["bias"], params.get("head"))
-    logs = jax.nn.log_softmax(logits)
-    costs = -jnp.take_along_axis(logs, tokens[..., None], axis=-1)[..., 0]
+    costs = optax.softmax_cross_entropy_with_integer_labels(logits, tokens)
     return jnp.sum(costs * hidden) / jnp.maximum(hidden.sum(), 1)
 
 

@@ -34,8 +34,3 @@ def sizes(config: LanguageConfig) -> dict[str, Any]:
 def load(config: LanguageConfig) -> TextData:
     """The text of the experiment."""
     return load_text(config.dataset, config.data_dir)
-
-
-def seeds(config: LanguageConfig) -> list[int]:
-    """The seeds of the run."""
-    return [config.seed + i for i in range(config.num_seeds)]

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments._harness.ranks import spearman
 from experiments._harness.results import Claim, Table, judge
 from experiments._penalty.flow import KINDS, slope
 from experiments._penalty.networks import NORMS
-from experiments._penalty.training import Trained, Way, spearman
+from experiments._penalty.training import Trained, Way
 
 FIRST, SECOND = "kexue.fm/archives/8796", "kexue.fm/archives/7787"
 

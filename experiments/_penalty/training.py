@@ -98,9 +98,3 @@ def _all_seeds(params: Any, order: Any, judged: Any, limits: Any, name: str) -> 
 
     # One seed after the other: each stops where it is done.
     return jax.lax.map(lambda a: run(*a), (params, order))
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """The correlation of the ranks."""
-    first, second = (np.argsort(np.argsort(v)) for v in (a, b))
-    return float(np.corrcoef(first, second)[0, 1])

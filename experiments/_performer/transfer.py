@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from experiments._harness import lists
 from experiments._harness.data_text import VOCABULARY, TextData
 from experiments._harness.workdir import Run
 from experiments._language import settings
@@ -88,7 +89,7 @@ def transfer(
     }
     losses: dict[str, list[float]] = {}
     heads: Any = None
-    for seed in settings.seeds(config):
+    for seed in lists.seeds(config):
         params = first(softmax.init, seed, part="softmax" if heads is None else None)
         heads = heads or seen(config, params, tested)
         found = {

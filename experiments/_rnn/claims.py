@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments._harness.ranks import spearman
 from experiments._harness.results import Claim, Table, judge
 from experiments._rnn.networks import UNGATED, Model, Outcome
 
@@ -165,19 +166,12 @@ def _slopes_matter(report: Report) -> Claim:
     score = np.array([_score(report, c, b) for c, b in every])
     return judge(
         "models whose gradient decays least over time learn the long task best",
-        {"rank correlation": -_ranks(decay, score)},
+        {"rank correlation": -spearman(decay, score)},
         rule="Spearman's, over cells and biases, of how near the slope is to 0 and the "
         "accuracy; confirmed if above 0.5, qualified if above 0",
         confirmed=lambda m: m["rank correlation"] > 0.5,
         qualified=lambda m: m["rank correlation"] > 0,
     )
-
-
-def _ranks(a: np.ndarray, b: np.ndarray) -> float:
-    ranks = np.stack([np.argsort(np.argsort(v)) for v in (a, b)])
-    if len(a) < 2:
-        return 0.0
-    return float(np.corrcoef(ranks)[0, 1])
 
 
 def _opens(report: Report, gated: list[str]) -> Claim:

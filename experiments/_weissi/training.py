@@ -81,8 +81,9 @@ def apply(params: Params, x: jax.Array) -> jax.Array:
 
 def cross_entropy(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
     """The mean over rows."""
-    logs = jax.nn.log_softmax(apply(params, x))
-    return -jnp.mean(jnp.take_along_axis(logs, y[:, None], 1))
+    return jnp.mean(
+        optax.softmax_cross_entropy_with_integer_labels(apply(params, x), y)
+    )
 
 
 def pull(penalty: str, coefficient: Any, updates: Params, params: Params) -> Params:

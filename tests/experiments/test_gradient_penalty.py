@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments._harness import lists
 from experiments._harness.errors import UserError
+from experiments._harness.ranks import spearman
 from experiments._penalty import claims, flow, networks
 from experiments._penalty.flow import KINDS
 from experiments._penalty.networks import NORMS, Measured, Rows
-from experiments._penalty.training import Trained, Way, batches, spearman
-from experiments.gradient_penalty import numbers
-from tests.training.quick import quick_jit
+from experiments._penalty.training import Trained, Way, batches
 
 SEEDS = 3
 RATES = (0.2, 0.1)
@@ -113,7 +113,7 @@ def test_network_and_loss_are_those_of_the_bound() -> None:
     def one(params, x, y):
         return networks.loss(networks.logits(params, x, "gelu"), y)
 
-    @quick_jit
+    @jax.jit
     def both(key):
         params = networks.init(key, (4, 5, 3))
         grads = jax.vmap(jax.grad(one), (None, 0, 0))(params, x, y)
@@ -140,4 +140,4 @@ def test_rank_correlation_of_known_orders() -> None:
 @pytest.mark.parametrize("wrong", ["", "0", "-1", "a", "1;2", "nan"])
 def test_rates_that_are_none_are_refused_in_one_line(wrong) -> None:
     with pytest.raises(UserError, match=r"flag --rates=.*wanted positive numbers"):
-        numbers("rates", wrong)
+        lists.positive("rates", wrong, below=1e9)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from experiments import child_tuning, gradient_clipping, weissi
 from experiments._adax import claims as adax_claims
 from experiments._adax.training import Cell as AdaxCell
 from experiments._adax.training import Outcome
@@ -14,26 +13,10 @@ from experiments._clipping import claims as clipping_claims
 from experiments._clipping import quartic
 from experiments._clipping.training import METHODS, Cloud
 from experiments._clipping.training import Cell as ClippingCell
-from experiments._harness.errors import UserError
 from experiments._weissi import claims as weissi_claims
 from experiments._weissi.balance import COEFFICIENT, RATE, Curves
 
 SEEDS = [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("numbers", "flag"),
-    [
-        (lambda text: child_tuning.numbers("shares", text, 1), "shares"),
-        (lambda text: gradient_clipping.numbers("rates", text), "rates"),
-        (lambda text: weissi.numbers("noises", text, 1), "noises"),
-    ],
-)
-@pytest.mark.parametrize("text", ["", "a", "0", "-1", "nan", "0.5,x"])
-def test_lists_of_numbers_are_refused_in_one_line(numbers, flag, text) -> None:
-    with pytest.raises(UserError, match=f"flag --{flag}={text}"):
-        numbers(text)
-    assert numbers("0.5,0.25,0.5") == [0.25, 0.5]
 
 
 def test_the_exponent_of_a_falling_change() -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from experiments._harness import lists
 from experiments._harness.errors import UserError
 from experiments._path import claims
 from experiments._path.measurement import NODES, Report
-from experiments.path_kernel import numbers
 
 RATES = [0.04, 0.02, 0.01]
 
@@ -61,4 +61,4 @@ def test_each_claim_is_refuted_where_it_is_false(place, field, key, value) -> No
 @pytest.mark.parametrize("text", ["", "0.1", "0.1,a", "0,1", "0.1;0.2", "nan,1"])
 def test_rates_that_are_none_are_refused_in_one_line(text) -> None:
     with pytest.raises(UserError, match=r"flag --rates=.*wanted two positive"):
-        numbers("rates", text)
+        lists.positive("rates", text, below=1e6, fewest=2)

@@ -14,7 +14,6 @@ from experiments.benchmark.forms import jitted, stepping
 from experiments.benchmark.peers_optim import (
     torch_adamw,
     torch_clip,
-    torch_clipped_adamw,
     torch_dropout,
 )
 from kexue_jax import optim
@@ -198,7 +197,7 @@ def steps(size: str) -> tuple[Case, ...]:
             both,
             Prepared(trained(mine)),
             Prepared(trained(theirs)),
-            (Peer("torch", torch_clipped_adamw(RATE, DECAY)),),
+            (Peer("torch", torch_adamw(RATE, DECAY, max_norm=1.0)),),
             tolerance=1e-4,
             goal=1.3 if large else None,
             about=f"clipping and AdamW, donated, {size}; twin: with optax's clipping",

@@ -23,23 +23,10 @@ def parameters(params: Any, gradients: Any) -> list[Any]:
     return made
 
 
-def torch_adamw(rate: float, decay: float) -> Callable[..., Form]:
-    """``build(params, gradients)``: steps of fused AdamW."""
-
-    def build(params: Any, gradients: Any) -> Form:
-        torch = need("torch", "bench")
-
-        leaves = parameters(params, gradients)
-        options = {"lr": rate, "weight_decay": decay, "fused": True}
-        opt = torch.optim.AdamW(leaves, **options)
-        opt.step()
-        return Form(opt.step)
-
-    return build
-
-
-def torch_clipped_adamw(rate: float, decay: float) -> Callable[..., Form]:
-    """``build(params, gradients)``: clipping in place, then fused AdamW."""
+def torch_adamw(
+    rate: float, decay: float, max_norm: float | None = None
+) -> Callable[..., Form]:
+    """``build(params, gradients)``: steps of fused AdamW, behind clipping in place."""
 
     def build(params: Any, gradients: Any) -> Form:
         torch = need("torch", "bench")
@@ -49,7 +36,8 @@ def torch_clipped_adamw(rate: float, decay: float) -> Callable[..., Form]:
         opt = torch.optim.AdamW(leaves, **options)
 
         def step() -> None:
-            torch.nn.utils.clip_grad_norm_(leaves, 1.0)
+            if max_norm is not None:
+                torch.nn.utils.clip_grad_norm_(leaves, max_norm)
             opt.step()
 
         step()

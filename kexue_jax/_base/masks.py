@@ -12,3 +12,10 @@ def safe_divide(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
     kept = denominator != 0
     quotient = numerator / jnp.where(kept, denominator, 1)
     return jnp.where(kept, quotient, jnp.zeros_like(quotient))
+
+
+def safe_root(x: jax.Array) -> jax.Array:
+    """``sqrt(x)`` where x is positive, else 0, with a gradient of 0 there."""
+    kept = x > 0
+    # The inner where keeps the gradient of the root finite.
+    return jnp.where(kept, jnp.sqrt(jnp.where(kept, x, 1)), 0)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from kexue_jax._base import numerics
+from kexue_jax._base.masks import safe_root
 from kexue_jax.diffusion.indexing import entries
 from kexue_jax.diffusion.schedules import Schedule
 
@@ -44,7 +45,7 @@ def sub_chain_move(schedule: Schedule, t: Any, s: Any, like: Any) -> Move:
     """The move from t to any s < t; alpha_t and beta_t themselves play no part."""
     here, there = entries(schedule, t, like), entries(schedule, s, like)
     a = here.alpha_bar / there.alpha_bar
-    b = _root(here.beta_bar**2 - (a * there.beta_bar) ** 2)
+    b = safe_root(here.beta_bar**2 - (a * there.beta_bar) ** 2)
     last = numerics.expand_trailing(s == 0, like)
     return Move(a, b, here.alpha_bar, here.beta_bar, there.beta_bar, last)
 
@@ -70,7 +71,7 @@ def coefficients(
     if eta is None:
         eps_rate = b**2 / (a * beta_bar)
     else:
-        rest = beta_bar_s * _root(1 - share**2)
+        rest = beta_bar_s * safe_root(1 - share**2)
         eps_rate = (b**2 + (a * std) ** 2) / (a * (beta_bar + a * rest))
     if sigma == "beta":
         noise_rate = b
@@ -78,7 +79,7 @@ def coefficients(
         noise_rate = jnp.zeros_like(b)
     elif variance is not None:
         gamma = alpha_bar * eps_rate / beta_bar
-        noise_rate = _root(std**2 + gamma**2 * variance)
+        noise_rate = safe_root(std**2 + gamma**2 * variance)
     else:
         noise_rate = std
     if not last_noise:
@@ -139,9 +140,3 @@ def variance_at(variance: Any, t: Any, like: Any) -> jax.Array | None:
         return None
     values = jnp.asarray(variance, numerics.accumulation_dtype(like))
     return numerics.expand_trailing(values[t], like)
-
-
-def _root(value: jax.Array) -> jax.Array:
-    """``sqrt`` of what is not negative but for rounding; gradient 0 at 0."""
-    kept = value > 0
-    return jnp.where(kept, jnp.sqrt(jnp.where(kept, value, 1)), 0)

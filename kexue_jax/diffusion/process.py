@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax._base import checks
-from kexue_jax._base.masks import safe_divide
+from kexue_jax._base.masks import safe_divide, safe_root
 from kexue_jax._base.numerics import expand_trailing
 from kexue_jax.diffusion.indexing import check_inputs, check_steps, entries, known
 from kexue_jax.diffusion.schedules import Schedule
@@ -138,9 +138,7 @@ def ddim_posterior(
         b_squared = jnp.maximum(at.beta_bar**2 - (a * before.beta_bar) ** 2, 0)
     std = jnp.minimum(expand_trailing(sigma, at.beta), before.beta_bar)
     gap = (before.beta_bar - std) * (before.beta_bar + std)
-    # The inner where keeps the gradient of the root finite at 0.
-    root = jnp.where(gap > 0, jnp.sqrt(jnp.where(gap > 0, gap, 1)), 0)
-    k = safe_divide(root, at.beta_bar)
+    k = safe_divide(safe_root(gap), at.beta_bar)
     # alpha_bar_s - alpha_bar_t k = alpha_bar_s (1 - a k), by (1 - a^2 k^2) / (1 + a k).
     rest = safe_divide(b_squared + (a * std) ** 2, at.beta_bar**2) / (1 + a * k)
     mean = k * x_t.astype(at.dtype) + before.alpha_bar * rest * x0.astype(at.dtype)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from kexue_jax._base import checks
+from kexue_jax._base.masks import safe_root
 from kexue_jax.evaluation._rows import check_sets, map_rows, squared_distances, widen
 
 # Candidates beyond the k wanted that are evaluated exactly, so that the rounding of the
@@ -99,9 +100,7 @@ def nearest_neighbors(
 
     rows = (jnp.arange(queries.shape[0]), queries)
     squared, index = map_rows(row, rows, block_size)
-    apart = squared > 0
-    distance = jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1)), 0)
-    return Neighbors(distance.astype(dtype), index)
+    return Neighbors(safe_root(squared).astype(dtype), index)
 
 
 def two_sample_accuracy(

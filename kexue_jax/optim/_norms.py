@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from kexue_jax._base.masks import safe_root
 from kexue_jax._base.numerics import accumulation_dtype
 
 
@@ -16,15 +17,8 @@ def square_sum(x: jax.Array) -> jax.Array:
     return jnp.sum(rows)
 
 
-def safe_root(total: jax.Array) -> jax.Array:
-    """The square root, whose gradient is 0 at 0."""
-    some = total > 0
-    # The inner where keeps the gradient of the root finite at 0.
-    root = jnp.sqrt(jnp.where(some, total, 1))
-    return jnp.where(some, root, jnp.where(jnp.isnan(total), total, 0))
-
-
 def tree_norm(tree: Any) -> jax.Array:
-    """The norm of all entries of a tree, float32 0 if there are none."""
+    """The norm of all entries of a tree, float32 0 if there are none; NaN stays NaN."""
     parts = [square_sum(leaf) for leaf in jax.tree.leaves(tree)]
-    return safe_root(sum(parts, start=jnp.zeros((), jnp.float32)))
+    total = sum(parts, start=jnp.zeros((), jnp.float32))
+    return jnp.where(jnp.isnan(total), total, safe_root(total))

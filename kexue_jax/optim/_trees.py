@@ -89,9 +89,47 @@ def leaf_mask(
         raise checks.fail(function, argument, got, wanted) from None
 
 
+def chosen_weights(function: str, params: Any, mask: Any) -> list[jax.Array]:
+    """The leaves that ``mask`` chooses, by default those of two axes or more."""
+    check_real_tree(function, "params", params)
+    check_mask(function, mask)
+    chosen = leaf_mask(function, mask, params, is_matrix)
+    pairs = zip(jax.tree.leaves(params), jax.tree.leaves(chosen), strict=True)
+    return [w for w, keep in pairs if keep]
+
+
+def is_matrix(w: jax.Array) -> bool:
+    """Whether a parameter has two axes or more."""
+    return w.ndim >= 2
+
+
+def check_inner(name: str, inner: Any) -> None:
+    """Raise TypeError unless ``inner`` is a pair of functions init and update."""
+    pair = getattr(inner, "init", None), getattr(inner, "update", None)
+    if not all(map(callable, pair)):
+        got = f"a {type(inner).__name__}"
+        raise checks.fail_type(name, "inner", got, "an optax pair (init, update)")
+
+
 def widen(tree: Any) -> Any:
     """The leaves in the dtype of sums over them, at least float32."""
     return jax.tree.map(lambda x: jnp.asarray(x, accumulation_dtype(x)), tree)
+
+
+def checked(
+    name: str, transformation: optax.GradientTransformationExtraArgs
+) -> optax.GradientTransformationExtraArgs:
+    """The same, which refuses trees of anything but floating or complex arrays."""
+
+    def init(params: Any) -> Any:
+        check_tree(name, "params", params)
+        return transformation.init(params)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        check_tree(name, "updates", updates)
+        return transformation.update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def in_accumulation_dtype(

@@ -8,8 +8,7 @@ import optax
 
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
-from kexue_jax.optim._trees import check_tree
-from kexue_jax.optim.clipping import check_inner
+from kexue_jax.optim._trees import check_inner, check_tree, checked
 from kexue_jax.optim.gradient_dropout import check_dropout, gradient_dropout
 
 Number = float | jax.Array
@@ -97,7 +96,7 @@ def child_tuning_f(
     checks.choice(name, "where", where, PLACES)
     drop = gradient_dropout(key, keep_prob=keep_prob, rescale=rescale, mask=mask)
     parts = [drop, inner] if where == "gradient" else [inner, drop]
-    return _checked(name, optax.chain(*parts))
+    return checked(name, optax.chain(*parts))
 
 
 def child_tuning_d(
@@ -137,31 +136,12 @@ def child_tuning_d(
     _check_fraction(name, keep_prob)
     wrapped = optax.with_extra_args_support(inner)
 
-    def init(params: Any) -> Any:
-        check_tree(name, "params", params)
-        return wrapped.init(params)
-
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-        check_tree(name, "updates", updates)
         kept = _masked(name, mask, updates, keep_prob)
         found, state = wrapped.update(kept, state, params, **extra)
         return (_masked(name, mask, found, None) if mask_decay else found), state
 
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _checked(
-    name: str, transformation: optax.GradientTransformationExtraArgs
-) -> optax.GradientTransformationExtraArgs:
-    def init(params: Any) -> Any:
-        check_tree(name, "params", params)
-        return transformation.init(params)
-
-    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-        check_tree(name, "updates", updates)
-        return transformation.update(updates, state, params, **extra)
-
-    return optax.GradientTransformationExtraArgs(init, update)
+    return checked(name, optax.GradientTransformationExtraArgs(wrapped.init, update))
 
 
 def _masked(name: str, mask: Any, updates: Any, keep_prob: Number | None) -> Any:

@@ -10,7 +10,7 @@ from kexue_jax._base import checks
 from kexue_jax._base.masks import safe_divide
 from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax.optim._norms import tree_norm
-from kexue_jax.optim._trees import check_alike, check_tree
+from kexue_jax.optim._trees import check_alike, check_inner, check_tree, checked
 from kexue_jax.optim.smoothness import RULES, Number, check_smoothness, step_size
 
 
@@ -192,12 +192,7 @@ def clip_by_loss_change(
     checks.number(name, "threshold", threshold, traced=True, **bounds)
     wrapped = optax.with_extra_args_support(inner)
 
-    def init(params: Any) -> Any:
-        check_tree(name, "params", params)
-        return wrapped.init(params)
-
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-        check_tree(name, "updates", updates)
         found, state = wrapped.update(updates, state, params, **extra)
         check_alike(name, "updates", updates, found)
         change = jnp.abs(_inner_product(found, updates))
@@ -206,15 +201,7 @@ def clip_by_loss_change(
         factor = jnp.where(over, safe_divide(limit, jnp.where(over, change, 1)), 1)
         return _scaled(found, _loud(factor, change)), state
 
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def check_inner(name: str, inner: Any) -> None:
-    """Raise TypeError unless ``inner`` is a pair of functions init and update."""
-    pair = getattr(inner, "init", None), getattr(inner, "update", None)
-    if not all(map(callable, pair)):
-        got = f"a {type(inner).__name__}"
-        raise checks.fail_type(name, "inner", got, "an optax pair (init, update)")
+    return checked(name, optax.GradientTransformationExtraArgs(wrapped.init, update))
 
 
 def _scaled_by_norm(name: str, factor: Any) -> optax.GradientTransformation:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from kexue_jax._base import checks, trees
-from kexue_jax._base.masks import safe_divide
+from kexue_jax._base.masks import safe_divide, safe_root
 from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax.optim._trees import check_updates, in_accumulation_dtype
 
@@ -123,8 +123,7 @@ def _norm(x: jax.Array) -> jax.Array:
     """The Euclidean norm of all entries, summed in at least float32."""
     x = x.astype(accumulation_dtype(x))
     total = jnp.sum(jnp.real(x * jnp.conj(x)))
-    # The inner where keeps the gradient of the root finite at 0.
-    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1)), 0)
+    return safe_root(total)
 
 
 def _check_words(name: str, exclude: Any) -> None:

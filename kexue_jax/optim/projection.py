@@ -7,7 +7,7 @@ import jax
 import optax
 
 from kexue_jax._base import checks
-from kexue_jax.optim._trees import check_alike, check_tree
+from kexue_jax.optim._trees import check_alike, check_inner, check_tree, check_updates
 
 
 def projected(
@@ -38,11 +38,7 @@ def projected(
         [-0.25 -1.  ]
     """
     name = "projected"
-    for method in ("init", "update"):
-        if not callable(getattr(inner, method, None)):
-            got = f"a {type(inner).__name__}"
-            wanted = "an optax transformation, with init and update"
-            raise checks.fail_type(name, "inner", got, wanted)
+    check_inner(name, inner)
     checks.function(name, "projection", projection)
     wrapped = optax.with_extra_args_support(inner)
 
@@ -51,11 +47,7 @@ def projected(
         return wrapped.init(params)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-        if params is None:
-            raise checks.fail(name, "params", None, "given to update")
-        check_tree(name, "params", params)
-        check_tree(name, "updates", updates)
-        check_alike(name, "updates", updates, params)
+        check_updates(name, updates, params)
         updates, state = wrapped.update(updates, state, params, **extra)
         inside = projection(jax.tree.map(lambda p, u: p + u, params, updates))
         check_alike(name, "projection", inside, params)

@@ -10,7 +10,7 @@ from kexue_jax._base import checks
 from kexue_jax._base.masks import safe_divide
 from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax.optim._norms import square_sum
-from kexue_jax.optim._trees import check_mask, check_real_tree, leaf_mask
+from kexue_jax.optim._trees import chosen_weights
 
 
 class ScaledLayers(NamedTuple):
@@ -118,11 +118,7 @@ def excess_l2(params: Any, *, mask: Any = None) -> jax.Array:
         0.5294
     """
     name = "excess_l2"
-    check_real_tree(name, "params", params)
-    check_mask(name, mask)
-    chosen = leaf_mask(name, mask, params, lambda w: w.ndim >= 2)
-    pairs = zip(jax.tree.leaves(params), jax.tree.leaves(chosen), strict=True)
-    squares = [square_sum(w) for w, keep in pairs if keep]
+    squares = [square_sum(w) for w in chosen_weights(name, params, mask)]
     if not squares:
         return jnp.zeros((), jnp.float32)
     every = jnp.stack(squares)

@@ -10,10 +10,11 @@ from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax.optim._norms import square_sum
 from kexue_jax.optim._trees import (
-    check_alike,
     check_mask,
     check_real_tree,
-    check_tree,
+    check_updates,
+    chosen_weights,
+    is_matrix,
     leaf_mask,
 )
 
@@ -53,7 +54,6 @@ def weissi_penalty(
         1.4
     """
     name = "weissi_penalty"
-    check_real_tree(name, "params", params)
     _check_coefficients(name, log_coef, direction_coef, mask, delta)
 
     def one(w: jax.Array) -> jax.Array:
@@ -65,7 +65,7 @@ def weissi_penalty(
         length = jnp.sqrt(square)
         return logs * jnp.log(square) / 2 + directions * _l1(w) / length
 
-    return _sum([one(w) for w in _chosen(name, params, mask)])
+    return _sum([one(w) for w in chosen_weights(name, params, mask)])
 
 
 def l2_penalty(params: Any, *, coef: Number, mask: Any = None) -> jax.Array:
@@ -88,11 +88,8 @@ def l2_penalty(params: Any, *, coef: Number, mask: Any = None) -> jax.Array:
         2.5
     """
     name = "l2_penalty"
-    check_real_tree(name, "params", params)
     checks.number(name, "coef", coef, traced=True)
-    check_mask(name, mask)
-    chosen = _chosen(name, params, mask)
-    squares = [square_sum(w) for w in chosen]
+    squares = [square_sum(w) for w in chosen_weights(name, params, mask)]
     return _sum([jnp.asarray(coef, s.dtype) * s for s in squares])
 
 
@@ -134,12 +131,9 @@ def add_weissi_decay(
         return optax.EmptyState()
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        if params is None:
-            raise checks.fail(name, "params", None, "given to update")
+        check_updates(name, updates, params)
         check_real_tree(name, "params", params)
-        check_tree(name, "updates", updates)
-        check_alike(name, "updates", updates, params)
-        chosen = leaf_mask(name, mask, params, _is_matrix)
+        chosen = leaf_mask(name, mask, params, is_matrix)
 
         def add(u: jax.Array, w: jax.Array, decays: bool) -> jax.Array:
             if not decays:
@@ -172,9 +166,7 @@ def log_norm_product(params: Any, *, mask: Any = None) -> jax.Array:
         0.0
     """
     name = "log_norm_product"
-    check_real_tree(name, "params", params)
-    check_mask(name, mask)
-    chosen = _chosen(name, params, mask)
+    chosen = chosen_weights(name, params, mask)
     return _sum([jnp.log(square_sum(w)) / 2 for w in chosen])
 
 
@@ -198,14 +190,12 @@ def log_spectral_product(params: Any, *, mask: Any = None) -> jax.Array:
         0.0
     """
     name = "log_spectral_product"
-    check_real_tree(name, "params", params)
-    check_mask(name, mask)
 
     def one(w: jax.Array) -> jax.Array:
         matrix = w.astype(accumulation_dtype(w)).reshape(-1, w.shape[-1])
         return jnp.log(jnp.linalg.svd(matrix, compute_uv=False)[0])
 
-    return _sum([one(w) for w in _chosen(name, params, mask)])
+    return _sum([one(w) for w in chosen_weights(name, params, mask)])
 
 
 def log_residual_product(blocks: list[Any], *, mask: Any = None) -> jax.Array:
@@ -233,7 +223,7 @@ def log_residual_product(blocks: list[Any], *, mask: Any = None) -> jax.Array:
         raise checks.fail_type(name, "blocks", got, "a list of trees")
     check_real_tree(name, "blocks", blocks)
     check_mask(name, mask)
-    sums = [_chosen(name, block, mask) for block in blocks]
+    sums = [chosen_weights(name, block, mask) for block in blocks]
     logs = [_sum([jnp.log(square_sum(w)) / 2 for w in block]) for block in sums]
     return _sum([jnp.logaddexp(log, 0) for log in logs])
 
@@ -253,16 +243,6 @@ def _pull(w: jax.Array, log_coef: Any, direction_coef: Any, delta: Any) -> jax.A
 def _l1(w: jax.Array) -> jax.Array:
     rows = jnp.sum(jnp.abs(w), axis=-1) if w.ndim > 1 else jnp.abs(w)
     return jnp.sum(rows)
-
-
-def _is_matrix(w: jax.Array) -> bool:
-    return w.ndim >= 2
-
-
-def _chosen(name: str, params: Any, mask: Any) -> list[jax.Array]:
-    chosen = leaf_mask(name, mask, params, _is_matrix)
-    pairs = zip(jax.tree.leaves(params), jax.tree.leaves(chosen), strict=True)
-    return [w for w, keep in pairs if keep]
 
 
 def _sum(parts: list[jax.Array]) -> jax.Array:

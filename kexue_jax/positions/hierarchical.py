@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax._base import checks, numerics, trees
+from kexue_jax._base.masks import safe_root
 
 METHODS = ("hierarchical", "tile", "interpolate", "random", "zeros")
 
@@ -232,9 +233,7 @@ def _new_rows(table: jax.Array, rows: int, key: jax.Array | None) -> jax.Array:
     if key is None:
         return jnp.zeros(shape, table.dtype)
     wide = table.astype(numerics.accumulation_dtype(table))
-    variance = jnp.var(wide)
-    some = variance > 0  # the root has no derivative at 0
-    deviation = jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1)), 0)
+    deviation = safe_root(jnp.var(wide))
     noise = jax.random.normal(key, shape, wide.dtype)
     return (deviation * noise).astype(table.dtype)
 

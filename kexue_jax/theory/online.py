@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kexue_jax._base import checks, trees
+from kexue_jax._base.masks import safe_root
 from kexue_jax._base.numerics import accumulation_dtype
 
 
@@ -146,7 +147,7 @@ def _toward(tree: Any, target: Any, share: jax.Array) -> Any:
 def _length(tree: Any) -> jax.Array:
     """The Euclidean norm of all entries, with a gradient of 0 at 0."""
     total: Any = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree))
-    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1)), 0)
+    return safe_root(total)
 
 
 def _distance(tree: Any, other: Any) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kexue_jax._base import checks
+from kexue_jax._base.masks import safe_root
 from kexue_jax._base.numerics import accumulation_dtype
 
 Sublayer = Callable[[Any, jax.Array, Callable[[jax.Array], jax.Array]], jax.Array]
@@ -116,8 +117,7 @@ def _rms(x: jax.Array, wide: Any) -> jax.Array:
 def _length(x: jax.Array, kept: tuple[int, ...], wide: Any) -> jax.Array:
     """The norms over all axes but the first ones, with a gradient of 0 at 0."""
     flat = x.astype(wide).reshape(*kept, -1)
-    total = jnp.sum(jnp.square(flat), axis=-1)
-    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1)), 0)
+    return safe_root(jnp.sum(jnp.square(flat), axis=-1))
 
 
 def _norms(grads: Any, wide: Any) -> jax.Array:

@@ -10,7 +10,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from kexue_jax._base import checks
-from kexue_jax._base.masks import safe_divide
+from kexue_jax._base.masks import safe_divide, safe_root
 from kexue_jax.theory import _rnn
 from kexue_jax.theory._rnn import KINDS, TWO_PARTS, Params
 
@@ -259,8 +259,7 @@ def _profile(
             pull = jax.vjp(lambda f: after(f, x), flat)[1]
             moved = jax.vmap(lambda row: pull(row)[0])(rows)
         rows = jnp.where(keep, moved, rows)
-        square = jnp.sum(jnp.square(rows))
-        length = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+        length = safe_root(jnp.sum(jnp.square(rows)))
         rows = safe_divide(rows, length)
         logs = logs + jnp.log(length)
         return (rows, logs), (logs, logs + jnp.log(_largest(rows, probes, method)))

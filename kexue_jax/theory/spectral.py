@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax._base import checks
-from kexue_jax._base.masks import safe_divide
+from kexue_jax._base.masks import safe_divide, safe_root
 from kexue_jax._base.numerics import accumulation_dtype
 
 
@@ -95,5 +95,4 @@ def _largest(a: jax.Array) -> jax.Array:
 
 def _length(x: jax.Array) -> jax.Array:
     """The Euclidean norm over the last axis, with a gradient of 0 at 0."""
-    total = jnp.sum(jnp.square(x), axis=-1)
-    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1)), 0)
+    return safe_root(jnp.sum(jnp.square(x), axis=-1))

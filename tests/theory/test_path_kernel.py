@@ -67,9 +67,10 @@ def test_exact_form_is_exact(errors) -> None:
 
 
 def test_at_a_large_rate_only_the_exact_form_is_of_use(errors) -> None:
+    """Where the loss oscillates the sum is wrong by more than the change itself."""
     (riemann, change), (exact, _) = errors[0], errors[4]
-    assert riemann[2] > 0.02 * change[2]
-    assert exact[2] < 0.01 * riemann[2]
+    assert riemann[2] > change[2] > 0.1
+    assert exact[2] < 0.01 * change[2]
 
 
 def test_linear_model_is_a_kernel_machine_at_any_rate() -> None:

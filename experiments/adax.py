@@ -93,7 +93,8 @@ def main(config: Config) -> None:
     report = Report(outcomes, seeds)
     draw(run, report, list(both))
     names = [rule.name for rule in RULES]
-    claims = all_claims(report, list(both), config.num_steps)
+    counts = {name: steps for name, (_, steps) in both.items()}
+    claims = all_claims(report, counts)
     facts = {"data": images.source, "text": text.source, "1 / b2": "10,000 steps"}
     write_results(run, claims, [table(report, t, names) for t in both], facts)
     print(f"report: {write_report(run.folder)}")
@@ -116,7 +117,10 @@ def draw(run: Run, report: Report, names: list[str]) -> None:
     for task in names:
         adaptive = [rule.name for rule in RULES if rule.kind != "momentum"]
         changes = {rule: report.change(task, rule).mean(0) for rule in adaptive}
-        lines = {r: (np.arange(1, len(c) + 1), _smooth(c)) for r, c in changes.items()}
+        # The first step divides by a v of 0.
+        lines = {
+            r: (np.arange(2, len(c) + 1), _smooth(c[1:])) for r, c in changes.items()
+        }
         curves(
             run.path(f"change_{task}.png"),
             lines,
@@ -135,7 +139,7 @@ def draw(run: Run, report: Report, names: list[str]) -> None:
         )
         scores = {r.name: list(report.of("test", task, r.name)) for r in RULES}
         label = "accuracy" if task == "digits" else "minus the bits a byte"
-        bars(run.path(f"scores_{task}.png"), {"test": scores}, ylabel=label)
+        bars(run.path(f"scores_{task}.png"), {"test": scores}, ylabel=label, zero=False)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

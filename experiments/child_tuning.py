@@ -107,7 +107,7 @@ def draw(run: Run, report: Report, methods: list[tuning.Method]) -> None:
     best = {m.name: report.best(m) for m in methods}
     for part, label in (("test", "accuracy"), ("drift", "distance from the start")):
         found = {m.name: list(report.of(part, m, best[m.name])) for m in methods}
-        bars(run.path(f"{part}.png"), {part: found}, ylabel=label)
+        bars(run.path(f"{part}.png"), {part: found}, ylabel=label, zero=part != "test")
     plain = {
         m.name: (report.rates, [report.of("test", m, r).mean() for r in report.rates])
         for m in methods

@@ -105,18 +105,18 @@ def draw(run: Run, report: Report, rates: list[float]) -> None:
     for place, (name, clouds) in enumerate(report.clouds.items()):
         lines: dict[str, Any] = {}
         for number, found in enumerate(clouds):
-            order = np.argsort(found.norms)
-            lines[f"seed {number}"] = found.norms[order], found.smoothness[order]
+            lines[f"seed {number}"] = found.norms, found.smoothness
+        measured = tuple(lines)
         if place == 0:
             every = np.concatenate([c.norms for c in clouds])
             ends = np.geomspace(max(every.min(), 1e-6), every.max(), 50)
             lines["above all"] = ends, report.line[0] + report.line[1] * ends
-        options: Any = {"log_x": True, "log_y": True}
+        options: Any = {"log_x": True, "log_y": True, "points": measured}
         label = f"smoothness, {name}"
         path = run.path(f"cloud_{place}.png")
         curves(path, lines, xlabel="norm of the gradient", ylabel=label, **options)
     found = {m: (rates, [report.of(m, r).mean() for r in rates]) for m in METHODS}
-    options = {"log_x": True, "markers": True}
+    options = {"log_x": True, "log_y": True, "markers": True}
     label = "test loss of the GRU"
     curves(run.path("rates.png"), found, xlabel="rate", ylabel=label, **options)
 

@@ -196,7 +196,7 @@ def draw(run: Run, report: Report) -> None:
         f"{n} bytes": {kind: report.loss(kind, n).tolist() for kind in report.kinds()}
         for n in (report.short, report.long)
     }
-    bars(run.path("loss.png"), names, ylabel="held-out loss, nats a byte")
+    bars(run.path("loss.png"), names, ylabel="held-out loss, nats a byte", zero=False)
     pixels = {
         "pixels": {kind: report.accuracy(kind).tolist() for kind in report.kinds()}
     }

@@ -124,7 +124,7 @@ def draw(run: Run, report: Report, interval: int) -> None:
             )
             for d, n, o in report.groups
         }
-    bars(run.path("accuracy.png"), groups, ylabel="accuracy")
+    bars(run.path("accuracy.png"), groups, ylabel="accuracy", zero=False)
 
 
 if __name__ == "__main__":

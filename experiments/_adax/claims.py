@@ -55,10 +55,10 @@ def slope(change: np.ndarray) -> np.ndarray:
     return np.array([np.polyfit(np.log(steps[late]), row, 1)[0] for row in logs])
 
 
-def all_claims(report: Report, tasks: Sequence[str], steps: int) -> list[Claim]:
-    """The rows, in the order of the report."""
+def all_claims(report: Report, tasks: Mapping[str, int]) -> list[Claim]:
+    """The rows, in the order of the report; tasks are names with counts of steps."""
     found = [_order()]
-    for task in tasks:
+    for task, steps in tasks.items():
         found += [
             _freezes(report, task),
             _better(report, task, "AdaX-W", "AdamW", "generalizes better than AdamW"),

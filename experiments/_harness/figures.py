@@ -5,7 +5,7 @@ Images come as [N, H, W, C] in [-1, 1] with C = 1 or 3; values outside are clipp
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +65,21 @@ def curves(
     log_x: bool = False,
     log_y: bool = False,
     markers: bool = False,
+    points: Collection[str] = (),
 ) -> None:
     """Write the curves ``{label: (x, y)}`` in one diagram; NaN leaves a gap.
 
-    The legend of more than six stands beside it.
+    Labels in ``points`` get points and no line. The legend of more than six stands
+    beside the diagram.
     """
     many = len(series) > 6
     figure, axes = _axes(8.0 if many else 6.0, 3.6)
-    for label, (x, y) in series.items():
-        axes.plot(x, y, "o-" if markers else "-", label=label, linewidth=1.2, ms=3)
+    for number, (label, (x, y)) in enumerate(series.items()):
+        # Ten colors, then the same ten broken.
+        style = ("-", "--", ":")[number // 10 % 3]
+        kind = f"o{style}" if markers else style
+        kind = "o" if label in points else kind
+        axes.plot(x, y, kind, label=label, linewidth=1.2, ms=3)
     if log_x:
         sizes = [value for x, _ in series.values() for value in x]
         doubled = all(v > 0 and math.log2(v).is_integer() for v in sizes)
@@ -95,10 +101,12 @@ def bars(
     groups: Mapping[str, Mapping[str, Sequence[float]]],
     *,
     ylabel: str = "",
+    zero: bool = True,
 ) -> None:
     """Write ``{series: {label: values}}`` as bars of means, the single values as dots.
 
     The labels of all series stand beside each other in the order they first come.
+    Without ``zero`` a line marks each mean, on an axis that starts where values do.
     """
     labels = list(dict.fromkeys(label for row in groups.values() for label in row))
     figure, axes = _axes(max(6.0, 0.7 * len(labels) + 1.5), 3.6)
@@ -110,7 +118,12 @@ def bars(
                 continue
             values, x = np.asarray(row[label], float), place + shift
             shown = name if label == next(iter(row)) else None
-            axes.bar(x, values.mean(), width, color=f"C{number}", label=shown)
+            style: dict[str, Any] = {"color": f"C{number}", "label": shown}
+            if zero:
+                axes.bar(x, values.mean(), width, **style)
+            else:
+                ends = x - 0.45 * width, x + 0.45 * width
+                axes.hlines(values.mean(), *ends, linewidth=4, **style)
             axes.plot([x] * len(values), values, ".", color="black", ms=4)
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
     axes.set_ylabel(ylabel)

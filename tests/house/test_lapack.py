@@ -1,11 +1,11 @@
-"""No solution, inverse or QR factorization by LAPACK: see ``_base.elimination``."""
+"""No solution, inverse, QR or Cholesky factor by LAPACK: see ``_base.elimination``."""
 
 import re
 
 from tests.house.public import relative, sources
 
 WAITING = re.compile(
-    r"\b(jnp|jax\.numpy|lax)\.linalg\.(solve|inv|qr)\b|jax\.scipy\.linalg"
+    r"\b(jnp|jax\.numpy|lax)\.linalg\.(solve|inv|qr|cholesky)\b|jax\.scipy\.linalg"
 )
 
 

@@ -9,6 +9,17 @@ ROWS = (
         "",
         "",
         "power_comparison",
+        names=(
+            "numerics.PowerLimits",
+            "numerics.compare_consecutive_powers",
+            "numerics.compare_powers",
+            "numerics.exact_compare",
+            "numerics.log_power_gap",
+            "numerics.power_crossover",
+            "numerics.power_gap_series",
+            "numerics.power_limits",
+        ),
+        tests=("tests/numerics/test_powers.py",),
     ),
     Article(
         7309,

@@ -44,6 +44,8 @@ def article_line(target: Any) -> str:
 def cited(target: Any) -> set[int]:
     """The ids of the articles that a docstring cites on its Article line."""
     line = article_line(target).split("Paper:")[0]
+    if "kexue.fm, id not known" in line:
+        return {0}
     return {int(number) for number in re.findall(r"(?<![\d.])\d{4,5}(?![\d.]\d)", line)}
 
 

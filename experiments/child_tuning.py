@@ -7,7 +7,7 @@ Fisher mask (D), and plain at a rate sqrt(p) times as large, the control that de
 With no flags: two to four minutes on two CPU cores.
 
     python -m experiments.child_tuning
-    python -m experiments.child_tuning --examples=500 --shares=0.1,0.5
+    python -m experiments.child_tuning --examples=100 --shares=0.1,0.5
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ class Config(BaseConfig):
     data_dir: str = setting("none", "folder of the image files", shapes_run=False)
     shares: str = setting("0.2,0.3,0.5", "shares kept, between 0 and 1")
     rates: str = setting("3e-4,1e-3,3e-3", "rates of fine-tuning")
-    examples: int = setting(100, "images to fine-tune on", minimum=4)
+    examples: str = setting("50,100,500", "counts of images to fine-tune on")
     num_seeds: int = setting(10, "seeds, from --seed on", minimum=1, maximum=99)
     num_steps: int = setting(300, "steps of fine-tuning", minimum=1)
     pretrain_steps: int = setting(600, "steps of the pretraining", minimum=1)
@@ -45,7 +45,7 @@ PRESETS = {
     "smoke": {
         "shares": "0.3",
         "rates": "1e-3",
-        "examples": 10,
+        "examples": "10",
         "num_seeds": 2,
         "num_steps": 2,
         "pretrain_steps": 2,
@@ -60,6 +60,7 @@ def main(config: Config) -> None:
     """Measure, fine-tune, judge, draw, report."""
     shares = [*lists.positive("shares", config.shares, below=1), 1.0]
     rates = lists.positive("rates", config.rates)
+    sizes = lists.positive("examples", config.examples, below=10**6, whole=True)
     data = load_images(config.dataset, config.data_dir)
     run = open_run(config)
     seeds = lists.seeds(config)
@@ -71,12 +72,24 @@ def main(config: Config) -> None:
             moments[name, place] = found
         print(f"{name}: {run.seconds():.0f} s", flush=True)
     parts = split(data, len(data.train_images) // 2, len(data.train_images) // 4)
-    regression = statistics.regression(parts, shares, few, config.long)
+    regression = {
+        (name, place): statistics.regression(
+            parts, name, place, shares, few, config.long
+        )
+        for name in statistics.REAL
+        for place in statistics.PLACES
+    }
+    print(f"regression: {run.seconds():.0f} s", flush=True)
     methods = tuning.methods(shares[:-1])
     cells = [tuning.Cell(m, r, s) for m in methods for r in rates for s in seeds]
-    rows = tuning.divide(data, config.examples, seeds)
-    start = tuning.pretrained(rows, config.width, seeds, config.pretrain_steps)
-    answers = tuning.tune(rows, start, cells, seeds, config.num_steps, data.num_classes)
+    answers = {}
+    for size in sizes:
+        rows = tuning.divide(data, size, seeds)
+        start = tuning.pretrained(rows, config.width, seeds, config.pretrain_steps)
+        answers[size] = tuning.tune(
+            rows, start, cells, seeds, config.num_steps, data.num_classes
+        )
+        print(f"{size} examples: {run.seconds():.0f} s", flush=True)
     report = Report(moments, regression, answers, rates, seeds)
     draw(run, report, methods)
     facts = {
@@ -104,17 +117,23 @@ def draw(run: Run, report: Report, methods: list[tuning.Method]) -> None:
     options: Any = {"log_y": True, "markers": True}
     label = "of Adam's update"
     curves(run.path("updates.png"), lines, xlabel="p", ylabel=label, **options)
-    best = {m.name: report.best(m) for m in methods}
-    for part, label in (("test", "accuracy"), ("drift", "distance from the start")):
-        found = {m.name: list(report.of(part, m, best[m.name])) for m in methods}
-        bars(run.path(f"{part}.png"), {part: found}, ylabel=label, zero=part != "test")
-    plain = {
-        m.name: (report.rates, [report.of("test", m, r).mean() for r in report.rates])
-        for m in methods
-    }
-    options = {"log_x": True, "markers": True}
-    label = "accuracy"
-    curves(run.path("rates.png"), plain, xlabel="rate", ylabel=label, **options)
+    for size in report.answers:
+        for part, label in (("test", "accuracy"), ("drift", "distance from the start")):
+            found = {m.name: list(report.at_best(size, part, m)) for m in methods}
+            path = run.path(f"{part}_{size}.png")
+            label = f"{label}, {size} examples"
+            bars(path, {part: found}, ylabel=label, zero=part != "test")
+        by_rate = {
+            m.name: (
+                report.rates,
+                [report.of(size, "test", m, r).mean() for r in report.rates],
+            )
+            for m in methods
+        }
+        options = {"log_x": True, "markers": True}
+        label = f"accuracy, {size} examples"
+        path = run.path(f"rates_{size}.png")
+        curves(path, by_rate, xlabel="rate", ylabel=label, **options)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ class Rule(NamedTuple):
         """From gradients to a direction."""
         if self.kind == "momentum":
             return optax.trace(0.9)
+        if self.kind == "optax":
+            whole = optax.adafactor(min_dim_size_to_factor=FACTORED)
+            return optax.chain(whole, optax.scale(-1.0))
 
         def weight(t: jax.Array) -> jax.Array:
             return optim.second_moment_weight(t, kind=self.kind, b2=self.b2)
@@ -38,19 +41,26 @@ class Rule(NamedTuple):
         return optim.scale_by_second_moment_schedule(weight, bias_correction=adam)
 
     def rates(self, several: Sequence[float]) -> list[float]:
-        """The rates to try: momentum wants larger ones."""
-        return [r * 30 if self.kind == "momentum" else r for r in several]
+        """The rates to try: SGDM's are larger, AdaFactor's relative to the weights."""
+        return [r * LARGER.get(self.kind, 1) for r in several]
 
 
-RULES = (
-    Rule("SGDM", "momentum"),
-    Rule("AdamW", "adam"),
-    Rule("AdaX", "adax", l2=True),
-    Rule("AdaX-W", "adax"),
-    Rule("AdaX-W, b2 = 1e-3", "adax", 1e-3),
-    Rule("AdaFactor's schedule", "adafactor"),
-    Rule("running mean", "mean"),
-)
+FACTORED = 8  # matrices of at least so many rows and columns, in AdaFactor
+LARGER = {"momentum": 30, "optax": 10}
+
+
+def rules(b2: float) -> tuple[Rule, ...]:
+    """What is compared; one AdaX-W freezes ten times as early."""
+    return (
+        Rule("SGDM", "momentum"),
+        Rule("AdamW", "adam"),
+        Rule("AdaX", "adax", b2, l2=True),
+        Rule("AdaX-W", "adax", b2),
+        Rule("AdaX-W, 10 b2", "adax", 10 * b2),
+        Rule("AdaFactor", "optax"),
+        Rule("AdaFactor's schedule", "adafactor"),
+        Rule("running mean", "mean"),
+    )
 
 
 class Cell(NamedTuple):
@@ -171,7 +181,7 @@ def _program(
 
 def _change(rule: Rule, before: Any, after: Any) -> jax.Array:
     """The mean of |v_{t+1} / v_t - 1| over the parameters whose v is not 0."""
-    if rule.kind == "momentum":
+    if rule.kind in LARGER:
         return jnp.zeros((), jnp.float32)
     total, count = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)
     pairs = zip(jax.tree.leaves(before.nu), jax.tree.leaves(after.nu), strict=True)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from experiments._taylor.training import Split
 from kexue_jax import optim
@@ -16,6 +17,7 @@ COMPONENTS = 1000
 RATIOS = (0.1, 0.5)  # mean^2 over mean square of a gradient
 OPTIMIZERS = ("SGD", "SGDM", "Adam, b1 = 0", "Adam, b1 = 0.9", "Adam, b1 = 0.99")
 PLACES = ("gradient", "update")
+REAL = ("SGD", "SGDM", "Adam, b1 = 0.9")  # with the gradients of a regression
 
 
 class Moments(NamedTuple):
@@ -98,41 +100,56 @@ def predicted(name: str, place: str, ratio: float, share: float) -> tuple[float,
 
 
 def regression(
-    parts: Split, shares: Sequence[float], seeds: Sequence[int], steps: int
-) -> dict[float, np.ndarray]:
-    """Mean update of Adam with dropout over that without, by share: a real gradient.
+    parts: Split,
+    name: str,
+    place: str,
+    shares: Sequence[float],
+    seeds: Sequence[int],
+    steps: int,
+) -> dict[float, Moments]:
+    """Moments of the updates over those without dropout, by share: a real gradient.
 
-    The parameters stand still at those of a linear softmax after some training.
+    The parameters stand still at those of a linear softmax after some training. The
+    mean is the projection on the mean update without dropout; the variance that over
+    time, its mean over the parameters.
     """
     images, labels = (jnp.asarray(x) for x in parts.train)
     params = _trained(images, labels, parts.classes)
+    flat, unravel = ravel_pytree(params)
 
-    def one(key: jax.Array, share: jax.Array) -> jax.Array:
+    def one(key: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
         drop = optim.gradient_dropout(jax.random.fold_in(key, 1), keep_prob=share)
-        opt = optax.chain(drop, optax.scale_by_adam(b2=0.999, eps=1e-12))
+        chain = [drop, transformation(name)]
+        opt = optax.chain(*(chain if place == "gradient" else reversed(chain)))
 
         def step(carry: Any, number: jax.Array) -> Any:
-            state, total = carry
+            state, first, second = carry
             rows = jax.random.randint(
                 jax.random.fold_in(key, number + 2), (32,), 0, len(images)
             )
-            g = jax.grad(_loss)(params, images[rows], labels[rows])
-            updates, state = opt.update(g, state)
-            late = (number >= steps).astype(jnp.float32)
-            total = jax.tree.map(lambda t, u: t + late * u / steps, total, updates)
-            return (state, total), None
+            g = jax.grad(lambda p: _loss(unravel(p), images[rows], labels[rows]))(flat)
+            found, state = opt.update(g, state)
+            u = jnp.asarray(found)
+            late = (number >= steps).astype(jnp.float32) / steps
+            return (state, first + late * u, second + late * u**2), None
 
-        start = opt.init(params), jax.tree.map(jnp.zeros_like, params)
-        (_, total), _ = jax.lax.scan(step, start, jnp.arange(2 * steps))
-        return jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(total)])
+        zero = jnp.zeros_like(flat)
+        start = opt.init(flat), zero, zero
+        (_, first, second), _ = jax.lax.scan(step, start, jnp.arange(2 * steps))
+        return first, jnp.mean(second - first**2)
 
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    grid = jax.vmap(lambda k: jax.vmap(lambda p: one(k, p))(jnp.asarray(shares)))
-    found = np.asarray(jax.jit(grid)(keys), np.float64)
-    plain = found[:, shares.index(1.0)]
+    wanted = jnp.asarray(shares, jnp.float32)
+    grid = jax.vmap(lambda k: jax.vmap(lambda p: one(k, p))(wanted))
+    first, variance = (np.asarray(x, np.float64) for x in jax.jit(grid)(keys))
+    whole = shares.index(1.0)
+    plain = first[:, whole]
     return {
-        share: np.sum(found[:, place] * plain, 1) / np.sum(plain**2, 1)
-        for place, share in enumerate(shares)
+        share: Moments(
+            np.sum(first[:, i] * plain, 1) / np.sum(plain**2, 1),
+            variance[:, i] / variance[:, whole],
+        )
+        for i, share in enumerate(shares)
     }
 
 

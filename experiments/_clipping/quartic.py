@@ -11,6 +11,7 @@ from kexue_jax import optim
 START, END = 10.0, 1e-3
 PAIRS = ((16.0, 1.0), (4.0, 2.0), (64.0, 0.5))
 DRAWS = 200_000
+RUNAWAY = 0.02  # a rate at which descent from 10 diverges
 
 
 class Rule(NamedTuple):
@@ -62,16 +63,23 @@ def counts() -> dict[str, int]:
     return {rule.name: int(program(place)) for place, rule in enumerate(RULES)}
 
 
+def runaway(rate: float = RUNAWAY, steps: int = 5) -> float:
+    """|theta| after a few steps of plain descent at a rate that is too large."""
+    theta = START
+    for _ in range(steps):
+        theta -= rate * 4 * theta**3
+    return abs(theta)
+
+
 def violations(l0: float, l1: float) -> dict[str, float]:
     """Shares of random (theta, step) at which a bound on the value fails."""
     rng = np.random.default_rng(0)
     theta, step = 5 * rng.normal(size=DRAWS), 3 * rng.normal(size=DRAWS)
-    norm, distance = np.abs(4 * theta**3), np.abs(step)
+    norm, distance = jnp.asarray(np.abs(4 * theta**3)), jnp.asarray(np.abs(step))
     gap = (theta + step) ** 4 - theta**4 - 4 * theta**3 * step
-    quadratic = (l0 + l1 * norm) * distance**2 / 2
-    z = l1 * distance
-    exact = (l0 + l1 * norm) / l1**2 * (np.expm1(z) - z)
-    room = 1 + 1e-6
+    quadratic = np.asarray((l0 + l1 * norm) * distance**2 / 2, np.float64)
+    exact = np.asarray(optim.value_bound(norm, distance, l0=l0, l1=l1), np.float64)
+    room = 1 + 1e-4  # float32
     return {
         "quadratic": float((gap > quadratic * room + 1e-9).mean()),
         "exponential": float((gap > exact * room + 1e-9).mean()),

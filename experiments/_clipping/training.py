@@ -24,6 +24,13 @@ class Cell(NamedTuple):
     seed: int
 
 
+class Losses(NamedTuple):
+    """Of a trained network: on the rows that choose a rate, and on those that judge."""
+
+    validation: float
+    test: float
+
+
 class Cloud(NamedTuple):
     """Pairs along a training: gradient norms and smoothness, [points]."""
 
@@ -93,8 +100,8 @@ def train(
     steps: int,
     size: int,
     line: tuple[float, float],
-) -> dict[Cell, float]:
-    """The test loss of each cell after ``steps``; infinite where it diverged."""
+) -> dict[Cell, Losses]:
+    """The losses of each cell after ``steps``; infinite where it diverged."""
     seeds = sorted({c.seed for c in cells})
     orders = {s: _order(_count(problem), s, steps, size) for s in seeds}
     starts = {s: problem.init(jax.random.key(s)) for s in seeds}
@@ -107,10 +114,17 @@ def train(
     }
     mesh = data_mesh(len(cells))
     program = jax.jit(functools.partial(_program, problem, method, line))
-    data = replicate(mesh, (problem.train, problem.test))
-    found = np.asarray(program(shard_batch(mesh, models), *data), np.float64)
-    found = np.where(np.isfinite(found), found, np.inf)
-    return dict(zip(cells, map(float, found), strict=True))
+    half = len(jax.tree.leaves(problem.test)[0]) // 2
+    chosen, test = (
+        jax.tree.map(lambda x, part=part: x[part], problem.test)
+        for part in (slice(half), slice(half, None))
+    )
+    data = replicate(mesh, (problem.train, chosen, test))
+    found = program(shard_batch(mesh, models), *data)
+    columns = [np.asarray(x, np.float64) for x in found]
+    columns = [np.where(np.isfinite(x), x, np.inf) for x in columns]
+    pairs = zip(*columns, strict=True)
+    return {c: Losses(*map(float, v)) for c, v in zip(cells, pairs, strict=True)}
 
 
 def direction(method: str, line: tuple[float, float]) -> Any:
@@ -129,11 +143,12 @@ def _program(
     line: tuple[float, float],
     models: Any,
     train: Any,
+    chosen_by: Any,
     test: Any,
-) -> jax.Array:
+) -> tuple[jax.Array, jax.Array]:
     scale = direction(method, line)
 
-    def one(model: Any) -> jax.Array:
+    def one(model: Any) -> tuple[jax.Array, jax.Array]:
         def step(params: Any, chosen: jax.Array) -> Any:
             batch = jax.tree.map(lambda x: x[chosen], train)
             g = jax.grad(problem.loss)(params, batch)
@@ -141,6 +156,6 @@ def _program(
             return jax.tree.map(lambda p, u: p - model["rate"] * u, params, u), None
 
         params, _ = jax.lax.scan(step, model["params"], model["order"])
-        return problem.loss(params, test)
+        return problem.loss(params, chosen_by), problem.loss(params, test)
 
     return jax.vmap(one)(models)

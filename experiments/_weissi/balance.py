@@ -1,28 +1,33 @@
 """Squared norms of the layers of a bias-free network along full-batch descent."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._harness.devices import data_mesh, replicate, shard_batch
 from experiments._taylor.training import Split
-from experiments._weissi.training import Params, cross_entropy, init
+from experiments._weissi.training import Params, cross_entropy, init, slope
 from kexue_jax import optim
 
-PENALTIES = ("none", "L2", "log")
-COEFFICIENT = {"none": 0.0, "L2": 1e-2, "log": 0.5}
+PENALTIES = ("none", "L2", "log", "WEISSI")
+COEFFICIENT = {"none": 0.0, "L2": 5e-2, "log": 2.5, "WEISSI": 2.5}
+DIRECTION = 0.05  # WEISSI's second coefficient
+PLANTED = 0.5  # logarithms of factors on the layers, from minus to plus
 RATE = 1e-3
 
 
 class Curves(NamedTuple):
-    """[times, layers] squared norms, and [times] losses, log products, excesses."""
+    """[times, layers] squared norms; [times] of others; ``slopes`` are |df/dx|."""
 
     squares: np.ndarray
     losses: np.ndarray
     log_norms: np.ndarray
     excess: np.ndarray
+    slopes: np.ndarray
 
     @property
     def apart(self) -> np.ndarray:
@@ -31,51 +36,73 @@ class Curves(NamedTuple):
 
 
 def flows(
-    parts: Split, depth: int, width: int, steps: int, seed: int
-) -> dict[str, Curves]:
-    """The curves by penalty, from unequal layers of one network."""
+    parts: Split, depth: int, width: int, steps: int, seeds: Sequence[int]
+) -> tuple[list[dict[str, Curves]], list[dict[str, Curves]]]:
+    """The curves by seed and penalty, from planted and from plain layers."""
     images, labels = parts.train
     sizes = (images.shape[1], *[width] * (depth - 1), parts.classes)
+    cells = [(p, s, name) for p in (PLANTED, 0.0) for s in seeds for name in PENALTIES]
+    starts = [start(sizes, seed, planted) for planted, seed, _ in cells]
+    models = {
+        "params": jax.tree.map(lambda *leaves: np.stack(leaves), *starts),
+        "coefficients": np.array([_coefficients(n) for *_, n in cells], np.float32),
+    }
+    mesh = data_mesh(len(cells))
+    program = jax.jit(functools.partial(_flow, steps))
+    arrays = program(shard_batch(mesh, models), *replicate(mesh, (images, labels)))
+    arrays = [np.asarray(x, np.float64) for x in arrays]
+    found = [Curves(*row) for row in zip(*arrays, strict=True)]
+    rows = [
+        dict(zip(PENALTIES, found[i : i + len(PENALTIES)], strict=True))
+        for i in range(0, len(found), len(PENALTIES))
+    ]
+    return rows[: len(seeds)], rows[len(seeds) :]
+
+
+def start(sizes: Sequence[int], seed: int, planted: float) -> Params:
+    """A network without biases whose layers are made unequal."""
     params = init(jax.random.key(seed), sizes, biased=False)
-    # Norms that differ by up to a factor of 3, of which the function knows nothing.
-    gammas = np.exp(np.linspace(-0.5, 0.5, depth))
-    for name, gamma in zip(sorted(params), gammas, strict=True):
-        params[name] = {"w": params[name]["w"] * np.float32(gamma)}
-    found = {}
-    for penalty in PENALTIES:
-        program = jax.jit(functools.partial(_flow, penalty, steps))
-        arrays = program(params, jnp.asarray(images), jnp.asarray(labels))
-        found[penalty] = Curves(*(np.asarray(x, np.float64) for x in arrays))
-    return found
+    # The function knows nothing of factors whose product is 1.
+    gammas = np.exp(np.linspace(-planted, planted, len(params)))
+    return {
+        name: {"w": params[name]["w"] * np.float32(gamma)}
+        for name, gamma in zip(sorted(params), gammas, strict=True)
+    }
 
 
-def _flow(
-    penalty: str, steps: int, params: Params, x: jax.Array, y: jax.Array
-) -> tuple[jax.Array, ...]:
-    coefficient = COEFFICIENT[penalty]
+def _coefficients(penalty: str) -> tuple[float, float, float]:
+    """Of L2, of the log term and of the directions."""
+    whole = COEFFICIENT[penalty]
+    if penalty in ("none", "L2"):
+        return whole, 0.0, 0.0
+    return 0.0, whole, DIRECTION if penalty == "WEISSI" else 0.0
 
-    def total(params: Params) -> jax.Array:
-        loss = cross_entropy(params, x, y)
-        if penalty == "L2":
-            return loss + optim.l2_penalty(params, coef=coefficient)
-        if penalty == "log":
-            options = {"log_coef": coefficient, "direction_coef": 0.0}
+
+def _flow(steps: int, models: Any, x: jax.Array, y: jax.Array) -> tuple[jax.Array, ...]:
+    def one(model: Any) -> tuple[jax.Array, ...]:
+        l2, log, direction = model["coefficients"]
+
+        def total(params: Params) -> jax.Array:
+            loss = cross_entropy(params, x, y) + optim.l2_penalty(params, coef=l2)
+            options = {"log_coef": log, "direction_coef": direction}
             return loss + optim.weissi_penalty(params, **options)
-        return loss
 
-    def step(params: Params, _: Any) -> Any:
-        g = jax.grad(total)(params)
-        return jax.tree.map(lambda p, g: p - RATE * g, params, g), None
+        def step(params: Params, _: Any) -> Any:
+            g = jax.grad(total)(params)
+            return jax.tree.map(lambda p, g: p - RATE * g, params, g), None
 
-    def block(params: Params, _: Any) -> Any:
-        names = sorted(params)
-        seen = (
-            jnp.stack([jnp.sum(params[n]["w"] ** 2) for n in names]),
-            cross_entropy(params, x, y),
-            optim.log_norm_product(params),
-            optim.excess_l2(params),
-        )
-        params, _ = jax.lax.scan(step, params, length=steps)
-        return params, seen
+        def block(params: Params, _: Any) -> Any:
+            names = sorted(params)
+            seen = (
+                jnp.stack([jnp.sum(params[n]["w"] ** 2) for n in names]),
+                cross_entropy(params, x, y),
+                optim.log_norm_product(params),
+                optim.excess_l2(params),
+                slope(params, x),
+            )
+            params, _ = jax.lax.scan(step, params, length=steps)
+            return params, seen
 
-    return jax.lax.scan(block, params, length=41)[1]
+        return jax.lax.scan(block, model["params"], length=41)[1]
+
+    return jax.vmap(one)(models)

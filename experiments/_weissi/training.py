@@ -1,7 +1,7 @@
 """Deep ReLU networks on digits with wrong labels, under several penalties."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,20 +20,29 @@ PENALTIES = ("none", "L2", "log", "WEISSI")
 ATTACKS = (0.05, 0.1, 0.2)  # sizes of a step of the input's sign, pixels in [-1, 1]
 
 
+LARGER = {"SGD": 1.0, "AdamW": 100.0}  # coefficients, for an equal pull in all
+DIRECTIONS = (0.3, 1.0)  # pulls on the directions over that on the norms, at the start
+
+
 class Setting(NamedTuple):
-    """What is compared: network, labels, optimizer, penalty."""
+    """What is compared: network, labels, optimizer; penalty where there is one."""
 
     depth: int
     noise: float
+    biased: bool
     optimizer: str
-    penalty: str
+    penalty: str = ""
 
 
 class Cell(NamedTuple):
-    """One training of a setting."""
+    """One training of a setting; ``direction`` is WEISSI's second pull over the first.
+
+    The coefficient is that of SGD's L2: see ``LARGER`` and ``pull``.
+    """
 
     coefficient: float
     seed: int
+    direction: float = 0.0
 
 
 class Answer(NamedTuple):
@@ -86,20 +95,44 @@ def cross_entropy(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
     )
 
 
-def pull(penalty: str, coefficient: Any, updates: Params, params: Params) -> Params:
-    """Updates with the pull of the penalty: decoupled, before the rate.
+class Match(NamedTuple):
+    """Factors that make all penalties pull as hard as L2 where a training starts."""
 
-    The coefficient is the pull of L2 on a weight of norm 5 for all penalties: that of
-    the log is 25 times as large, and the directions get a tenth of it.
+    whole: np.ndarray
+    direction: np.ndarray
+
+
+def matched(params: Params) -> Match:
+    """From the initial weights: the mean ||W||^2, and over the directions' pulls."""
+    norms, pulls = [], []
+    for layer in params.values():
+        w = np.asarray(layer["w"], np.float64)
+        n = np.linalg.norm(w)
+        norms.append(n)
+        pulls.append(np.linalg.norm(np.sign(w) / n - np.abs(w).sum() * w / n**3))
+    whole, direction = np.mean(np.square(norms)), np.mean(norms) / np.mean(pulls)
+    return Match(*(np.asarray(x, np.float32) for x in (whole, direction)))
+
+
+def coefficients(penalty: str, cell: Cell, match: Match) -> np.ndarray:
+    """Of L2, of the log term and of the directions.
+
+    That of the log term is larger by mean ||W||^2 at the start, so that it pulls there
+    as L2 does; the directions are pulled ``cell.direction`` times as hard.
     """
-    if penalty == "none":
-        return updates
-    if penalty == "L2":
-        decay = optax.add_decayed_weights(coefficient, _matrices)
-    else:
-        whole = coefficient * 25
-        direction = whole / 10 if penalty == "WEISSI" else jnp.zeros_like(whole)
-        decay = optim.add_weissi_decay(whole, direction)
+    whole = cell.coefficient
+    found = {"none": (0.0, 0.0, 0.0), "L2": (whole, 0.0, 0.0)}
+    second = whole * cell.direction * match.direction
+    other = 0.0, whole * match.whole, second if penalty == "WEISSI" else 0.0
+    return np.array(found.get(penalty, other), np.float32)
+
+
+def pull(three: jax.Array, updates: Params, params: Params) -> Params:
+    """Updates with the pull of the penalties: decoupled, before the rate."""
+    decay = optax.chain(
+        optax.add_decayed_weights(three[0], _matrices),
+        optim.add_weissi_decay(three[1], three[2]),
+    )
     return decay.update(updates, decay.init(params), params)[0]
 
 
@@ -108,33 +141,37 @@ def _matrices(params: Params) -> Params:
 
 
 def train(
-    setting: Setting, parts: Split, cells: Sequence[Cell], budget: Budget
-) -> dict[Cell, Answer]:
-    """One model for each cell, divided over the devices."""
+    setting: Setting, parts: Split, cells: Mapping[str, Sequence[Cell]], budget: Budget
+) -> dict[str, dict[Cell, Answer]]:
+    """One model for each cell of each penalty, divided over the devices."""
     images, labels = parts.train
-    seeds = sorted({c.seed for c in cells})
+    asked = [(penalty, cell) for penalty in cells for cell in cells[penalty]]
+    seeds = sorted({c.seed for _, c in asked})
     sizes = (images.shape[1], *[budget.width] * (setting.depth - 1), parts.classes)
-    starts = {s: init(jax.random.key(s), sizes) for s in seeds}
+    starts = {s: init(jax.random.key(s), sizes, setting.biased) for s in seeds}
+    matches = {s: matched(starts[s]) for s in seeds}
     wrong = {s: noisy(labels, setting.noise, parts.classes, s) for s in seeds}
     orders = {s: _order(len(images), s, budget) for s in seeds}
+    larger = np.float32(LARGER[setting.optimizer])
     models = {
         "params": jax.tree.map(
-            lambda *leaves: np.stack(leaves), *(starts[c.seed] for c in cells)
+            lambda *leaves: np.stack(leaves), *(starts[c.seed] for _, c in asked)
         ),
-        "labels": np.stack([wrong[c.seed] for c in cells]),
-        "order": np.stack([orders[c.seed] for c in cells]),
-        "coefficient": np.array([c.coefficient for c in cells], np.float32),
+        "labels": np.stack([wrong[c.seed] for _, c in asked]),
+        "order": np.stack([orders[c.seed] for _, c in asked]),
+        "pull": larger
+        * np.stack([coefficients(p, c, matches[c.seed]) for p, c in asked]),
     }
-    mesh = data_mesh(len(cells))
-    program = jax.jit(functools.partial(_program, setting))
-    asked = replicate(mesh, (images, parts.validation, parts.test))
-    found = program(shard_batch(mesh, models), *asked)
+    mesh = data_mesh(len(asked))
+    program = jax.jit(functools.partial(_program, setting.optimizer))
+    data = replicate(mesh, (images, parts.validation, parts.test))
+    found = program(shard_batch(mesh, models), *data)
     columns = [np.asarray(x, np.float64) for x in found]
-    answers = {}
-    for place, cell in enumerate(cells):
+    answers: dict[str, dict[Cell, Answer]] = {penalty: {} for penalty in cells}
+    for place, (penalty, cell) in enumerate(asked):
         validation, test, attacked, *rest = (c[place] for c in columns)
         harmed = tuple(map(float, attacked))
-        answers[cell] = Answer(
+        answers[penalty][cell] = Answer(
             float(validation), float(test), harmed, *map(float, rest)
         )
     return answers
@@ -150,9 +187,9 @@ def _order(rows: int, seed: int, budget: Budget) -> np.ndarray:
 
 
 def _program(
-    setting: Setting, models: Any, images: jax.Array, chosen: Any, test: Any
+    optimizer: str, models: Any, images: jax.Array, chosen: Any, test: Any
 ) -> tuple[jax.Array, ...]:
-    adam = setting.optimizer == "AdamW"
+    adam = optimizer == "AdamW"
     direction = optax.scale_by_adam() if adam else optax.trace(0.9)
     rate = 2e-3 if adam else 2e-2
 
@@ -165,10 +202,10 @@ def _program(
             batch = images[rows], model["labels"][rows]
             g = jax.grad(cross_entropy)(params, *batch)
             if not adam:
-                g = pull(setting.penalty, model["coefficient"], g, params)
+                g = pull(model["pull"], g, params)
             u, state = direction.update(g, state, params)
             if adam:
-                u = pull(setting.penalty, model["coefficient"], u, params)
+                u = pull(model["pull"], u, params)
             eta = rate * (1 - number / steps)
             return (jax.tree.map(lambda p, u: p - eta * u, params, u), state), None
 
@@ -181,7 +218,7 @@ def _program(
             jnp.stack([_attacked(params, test[0], test[1], s) for s in ATTACKS]),
             optim.log_norm_product(params),
             optim.l2_penalty(params, coef=1.0),
-            _slope(params, test[0]),
+            slope(params, test[0]),
         )
 
     return jax.vmap(one)(models)
@@ -197,7 +234,7 @@ def _attacked(params: Params, x: jax.Array, y: jax.Array, size: float) -> jax.Ar
     return _accuracy(params, jnp.clip(x + size * jnp.sign(g), -1, 1), y)
 
 
-def _slope(params: Params, x: jax.Array) -> jax.Array:
+def slope(params: Params, x: jax.Array) -> jax.Array:
     """The mean Frobenius norm of the gradient of the logits in the input."""
     each = jax.vmap(jax.jacobian(lambda x: apply(params, x[None])[0]))(x[:64])
     return jnp.mean(jnp.sqrt(jnp.sum(each**2, (1, 2))))

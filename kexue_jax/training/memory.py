@@ -8,14 +8,18 @@ import numpy as np
 
 from kexue_jax._base import checks
 
-VIEWS = ("reshape", "squeeze", "expand_dims")  # of an argument: the argument
+# What is one of these of an argument or a named value is still that argument or value,
+VIEWS = ("reshape", "squeeze", "expand_dims", "optimization_barrier")
+# and these of a named value, which ``jax.checkpoint`` puts behind what it keeps.
+COPIES = ("reduce_precision", "device_put", "copy")
 
 
 class Residual(NamedTuple):
     """An array that stands between forward and backward pass.
 
     ``source`` is "argument", "constant", "name: ..." where ``checkpoint_name`` gave it
-    one, or the operation that made it.
+    one (the rounding or copying that ``jax.checkpoint`` puts behind it included), or
+    the operation that made it.
 
     Article: kexue.fm/archives/7367.
     """
@@ -112,14 +116,23 @@ def _residuals(
     sources = dict.fromkeys(jaxpr.invars, "argument")
     sources |= dict.fromkeys(jaxpr.constvars, "constant")
     for equation in jaxpr.eqns:
-        label = equation.primitive.name
-        if label == "name":
-            label = f"name: {equation.params['name']}"
-        if label in VIEWS and not hasattr(equation.invars[0], "val"):
-            origin = sources.get(equation.invars[0], label)
-            label = origin if origin in ("argument", "constant") else label
-        sources |= dict.fromkeys(equation.outvars, label)
+        sources |= zip(equation.outvars, _labels(equation, sources), strict=True)
     return tuple(_described(jaxpr.outvars, sources))
+
+
+def _labels(equation: Any, sources: dict[Any, str]) -> list[str]:
+    """The source of each result of an operation."""
+    label = equation.primitive.name
+    if label == "name":
+        label = f"name: {equation.params['name']}"
+    if label not in VIEWS + COPIES:
+        return [label] * len(equation.outvars)
+    found = []
+    for variable in equation.invars[: len(equation.outvars)]:
+        origin = label if hasattr(variable, "val") else sources.get(variable, label)
+        same = label in VIEWS and origin in ("argument", "constant")
+        found.append(origin if same or origin.startswith("name: ") else label)
+    return found
 
 
 def _described(variables: Sequence[Any], sources: dict[Any, str]) -> Iterator[Residual]:

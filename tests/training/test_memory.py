@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 
 from kexue_jax.training import Residual, memory_report, remat
 from tests.training import blocks
@@ -53,7 +54,7 @@ def test_compiled_memory_falls_by_layer_and_not_around_the_whole() -> None:
     assert size["layers"] < 0.15 * size["none"]
     # One checkpoint around all keeps no residual and yet needs all memory at once.
     assert residual_bytes("whole", 16) == 0
-    assert size["whole"] > 0.98 * size["none"]
+    assert 0.98 * size["none"] < size["whole"] < 1.02 * size["none"]
 
 
 @pytest.mark.slow
@@ -73,8 +74,13 @@ def test_operations_of_unrolled_layers() -> None:
         return report.flops
 
     plain = flops(None)
-    assert 1.1 < flops("nothing") / plain < 4 / 3
-    assert flops("dots") / plain < 1.1
+    # The card's six layers: 1.219, 1.193, 1.029, 1.004 (wider ones: their products are
+    # more of the whole).
+    order = ("nothing", blocks.NAMES, "dots_no_batch", "dots")
+    ratios = [flops(policy) / plain for policy in order]
+    assert ratios == sorted(ratios, reverse=True)
+    assert 1.1 < ratios[1] and ratios[0] < 4 / 3
+    assert ratios[2] < 1.15 and ratios[3] < 1.1
     assert 0.3 < flops(None, gradient=False) / plain < 0.37
 
 
@@ -101,14 +107,44 @@ def test_named_values_and_arrays_closed_over_are_told_apart() -> None:
     big = jnp.asarray(np.ones((50, 50)))
 
     def f(x):
-        x = jax.ad_checkpoint.checkpoint_name(jnp.sin(x) @ big, "product")
+        x = checkpoint_name(jnp.sin(x) @ big, "product")
         return jnp.sum(x**2)
 
     run = remat(f, policy="names:product")
     report = memory_report(run, (jnp.ones((2, 50)),), compiled=False)
-    sources = {r.source for r in report.residuals}
-    assert any("product" in s or s == "constant" for s in sources)
-    assert report.residual_bytes < big.nbytes
+    kept = [(r.source, r.bytes) for r in report.residuals]
+    assert sorted(kept) == [
+        ("argument", 800),
+        ("constant", 20_000),
+        ("name: product", 800),
+    ]
+    assert report.residual_bytes == 800
+
+
+def test_a_name_stays_with_its_value_through_copies_and_views() -> None:
+    """And an argument through views alone: a rounded one is another array."""
+    x = jnp.ones((2, 50))
+    named, moved = (
+        remat(
+            lambda x: jnp.sum(jnp.sin(checkpoint_name(jnp.sin(x), "wave"))),
+            policy=policy,
+        )
+        for policy in ("names:wave", "offload_names:wave")
+    )
+
+    def viewed(x):
+        return jnp.sum(jnp.exp(jnp.sin(x.reshape(-1))))
+
+    def rounded(x):
+        return jnp.sum(jnp.sin(jax.lax.reduce_precision(x, 5, 10)))
+
+    def sources(f):
+        found = memory_report(f, (x,), compiled=False).residuals
+        return {(r.source, r.bytes) for r in found}
+
+    assert sources(named) == sources(moved) == {("argument", 800), ("name: wave", 800)}
+    assert "argument" not in {source for source, _ in sources(rounded)}
+    assert {source for source, _ in sources(viewed)} == {"cos", "exp"}
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,26 @@ def test_values_and_gradients_are_those_of_a_plain_stack_1000_times() -> None:
     assert np.abs(moved[0] - plain[1][0]).max() > 0.1
 
 
+@pytest.mark.parametrize("policy", ["offload_names:h", "offload_dots"])
+def test_what_is_moved_to_the_host_changes_no_gradient(policy) -> None:
+    w, x = map(jnp.asarray, np.random.default_rng(3).normal(size=(2, 3, 2, 2)))
+
+    def layer(x, w):
+        return x + jnp.sin(checkpoint_name(x @ w, "h"))
+
+    def gradient(**options):
+        def loss(w, x):
+            return jnp.sum(jnp.sin(scan_layers(layer, w, x, **options)))
+
+        return jax.jit(jax.grad(loss, (0, 1)))
+
+    moved = gradient(remat_policy=policy)
+    assert "f64<host>[3,2,2]" in str(jax.make_jaxpr(moved)(w, x[0]))
+    both = (moved(w, x[0]), gradient()(w, x[0]))
+    for got, wanted in zip(*both, strict=True):
+        assert np.abs(got - wanted).max() <= 1e-12 * np.abs(wanted).max()
+
+
 def test_transformer_block_has_the_same_gradient_in_every_way() -> None:
     params, x = blocks.drawn(8)
     ways = ("none", "names", "uneven", "whole")

@@ -77,7 +77,7 @@ def main(config: Config) -> None:
     }
     print(f"clouds: {run.seconds():.0f} s", flush=True)
     lines = {p.name: fitted(clouds[p.name]) for p in problems}
-    line = max(lines[text.name][0][0], 1e-3), lines[text.name][0][1]
+    line = lines[text.name][0]
     cells = [Cell(rate, seed) for rate in rates for seed in seeds]
     losses = {}
     for method in METHODS:
@@ -100,7 +100,7 @@ def fitted(clouds: list[Cloud]) -> list[tuple[float, float]]:
     pairs = (np.concatenate([getattr(c, n) for c in clouds]) for n in Cloud._fields)
     norms, heights = (jnp.asarray(p, jnp.float32) for p in pairs)
     found = [
-        optim.fit_relaxed_smoothness(norms, heights, envelope=above)
+        optim.fit_relaxed_smoothness(norms, heights, envelope=above, least_l0=1e-3)
         for above in (True, False)
     ]
     return [(float(line.l0), float(line.l1)) for line in found]

@@ -18,7 +18,32 @@ def square_sum(x: jax.Array) -> jax.Array:
 
 
 def tree_norm(tree: Any) -> jax.Array:
-    """The norm of all entries of a tree, float32 0 if there are none; NaN stays NaN."""
-    parts = [square_sum(leaf) for leaf in jax.tree.leaves(tree)]
-    total = sum(parts, start=jnp.zeros((), jnp.float32))
-    return jnp.where(jnp.isnan(total), total, safe_root(total))
+    """The norm of all entries of a tree, float32 0 if there are none; NaN stays NaN.
+
+    Where the sum of squares overflows it is taken again of entries over the largest.
+    """
+    leaves = jax.tree.leaves(tree)
+    zero = jnp.zeros((), jnp.float32)
+    total = sum((square_sum(leaf) for leaf in leaves), start=zero)
+    plain = jnp.where(jnp.isnan(total), total, safe_root(total))
+    if not leaves:
+        return plain
+    over = jnp.isinf(total)
+    return jax.lax.cond(over, lambda: _scaled_norm(leaves, plain), lambda: plain)
+
+
+def _scaled_norm(leaves: list[jax.Array], plain: jax.Array) -> jax.Array:
+    """top * ||x / top||, with top the largest part of an entry."""
+    parts = [part for x in leaves for part in _parts(x) if part.size]
+    tops = [jnp.max(jnp.abs(jax.lax.stop_gradient(part))) for part in parts]
+    top = jnp.max(jnp.stack([t.astype(plain.dtype) for t in tops]))
+    fits = jnp.isfinite(top)
+    scale = jnp.where(fits, top, 1)
+    squares = [square_sum(part / scale.astype(part.dtype)) for part in parts]
+    zero = jnp.zeros((), plain.dtype)
+    return jnp.where(fits, scale * safe_root(sum(squares, start=zero)), plain)
+
+
+def _parts(x: jax.Array) -> tuple[jax.Array, ...]:
+    x = x.astype(accumulation_dtype(x))
+    return (x.real, x.imag) if jnp.iscomplexobj(x) else (x,)

@@ -82,7 +82,8 @@ def adax(
     of the parameters that gives one, says which tensors decay (default: all).
     Article: kexue.fm/archives/7387.  Paper: arXiv 2004.09740.
     Differs: as ``scale_by_adax``; the article has no decay. The paper's code has
-    rates 1.5e-3 (L2 of 5e-4) and 5e-3 (AdaX-W of 5e-2), eps 1e-12.
+    rates 1.5e-3 (L2 of 5e-4) and 5e-3 (AdaX-W of 5e-2), eps 1e-12. The oldest squares
+    weigh most: a spike at the start is never forgotten, so clip before it.
     Cost: as ``scale_by_adax``.
     Raises: TypeError or ValueError for arguments out of range; from ``update``
     ValueError without parameters if there is decay, or where gradients have other

@@ -46,9 +46,9 @@ def clip_by_global_norm(max_norm: Number) -> optax.GradientTransformation:
     Article: kexue.fm/archives/7469, 10657.  Paper: arXiv 1905.11881.
     Differs: from ``optax.clip_by_global_norm``, the norm is summed in at least float32
     and by rows, zero gradients stay zero for max_norm = 0 (NaN there), and one product
-    is taken where that takes a branch an entry. A norm that is not finite, or whose
-    square overflows, makes every update NaN: ``optax.apply_if_finite`` around it
-    refuses steps of gradients that are not finite; PyTorch zeroes them silently.
+    is taken where that takes a branch an entry. A gradient that is not finite makes
+    every update NaN: ``optax.apply_if_finite`` around it refuses its step; PyTorch
+    zeroes it silently. A finite one whose square overflows is clipped as any other.
     Cost: two passes over the updates.
     Raises: TypeError or ValueError unless max_norm >= 0; TypeError for a leaf that is
     no floating or complex array.

@@ -31,8 +31,9 @@ def empirical_fisher_diagonal(
     [n, ...]; ``loss`` of one example gives a scalar -> a tree like params, in at least
     float32.
     Article: kexue.fm/archives/8764.  Paper: arXiv 2109.05687.
-    Differs: no; ``batch_gradients`` is what the paper's code does, whose expectation
-    is mean^2 + variance / chunk: a ranking that depends on the batch size.
+    Differs: no; ``batch_gradients`` is what the paper's code does (which clips each
+    tensor's gradient first and leaves its dropout on: neither is done here), whose
+    expectation is mean^2 + variance / chunk: a ranking that depends on the batch size.
     Cost: n gradients in n / chunk passes, ``chunk`` gradients held at a time.
     Raises: TypeError for leaves of the wrong kind or a ``loss`` that is no real scalar
     function; ValueError for examples without a common first axis, or if

@@ -40,7 +40,8 @@ def gradient_dropout(
     not. Under Adam with b1 < 1, dropout on gradients lowers the mean update by
     sqrt(keep_prob), as the article says, but raises its variance, from k (1 - r) to
     k (1 - keep_prob r) with k = (1 - b1) / (1 + b1), r = mean^2 / mean square. A
-    masked component still moves under momentum.
+    masked component still moves under momentum. Under ``optax.MultiSteps`` put it
+    inside, so that it acts once a real step; replicas must hold the same key.
     Cost: a random word for four components, one pass over the updates.
     Raises: TypeError unless ``key`` is a typed key; TypeError or ValueError unless
     keep_prob is in (0, 1]; from ``update`` TypeError for a leaf that is no floating or

@@ -139,7 +139,7 @@ def step_size(grad_norm: jax.Array, l0: Number, l1: Number, rule: str) -> jax.Ar
         share = pull / whole  # ln(1 + share) / pull = found ln(1 + share) / share
         small = share < 1e-20
         ratio = jnp.log1p(share) / jnp.where(small, 1, share)
-        found = found * jnp.where(small, 1, ratio)
+        found = found * jnp.where(small, 1 - share / 2, ratio)
     return found.astype(grad_norm.dtype)
 
 

@@ -127,20 +127,27 @@ def hessian_norm(
 
 
 def fit_relaxed_smoothness(
-    grad_norms: jax.Array, smoothness: jax.Array, *, envelope: bool = True
+    grad_norms: jax.Array,
+    smoothness: jax.Array,
+    *,
+    envelope: bool = True,
+    least_l0: float = 0.0,
 ) -> RelaxedSmoothness:
     """The l0 and l1 of measured pairs (gradient norm, smoothness).
 
-    Of all lines with l0, l1 >= 0 that lie above every pair, the one that is lowest in
-    the mean: an edge of the upper hull. With ``envelope=False`` the least squares
-    line, a trend that half of the pairs exceed; NaN unless its l0 > 0 and l1 >= 0.
+    Of all lines with l0 >= least_l0 and l1 >= 0 that lie above every pair, the one
+    that is lowest in the mean: an edge of the upper hull. With ``envelope=False`` the
+    least squares line, a trend that half of the pairs exceed; NaN unless its l0 > 0 and
+    l0 >= least_l0, l1 >= 0. The rules of steps refuse l0 = 0, which curved clouds give:
+    set least_l0 > 0 (a smoothness near the end of the training) for them.
 
     Shapes: grad_norms [n] >= 0, smoothness [n] >= 0 -> two scalars.
     Article: kexue.fm/archives/7469.  Paper: arXiv 1905.11881.
     Differs: the paper shows the cloud and fits nothing.
     Cost: 64 passes over the pairs.
     Raises: TypeError for arguments that are no floating arrays of one dtype, or an
-    ``envelope`` that is no bool; ValueError unless both have one axis of one size.
+    ``envelope`` that is no bool; ValueError unless both have one axis of one size, or
+    for least_l0 < 0.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.optim import fit_relaxed_smoothness
@@ -155,22 +162,24 @@ def fit_relaxed_smoothness(
     checks.same_dtype(name, grad_norms=grad_norms, smoothness=smoothness)
     checks.shapes(name, grad_norms=(grad_norms, "n"), smoothness=(smoothness, "n"))
     checks.flag(name, "envelope", envelope)
+    checks.number(name, "least_l0", least_l0, minimum=0)
     if not grad_norms.size:
         raise checks.fail(name, "grad_norms", "shape (0,)", "of one pair or more")
     n, h = _wide(grad_norms), _wide(smoothness)
-    l0, l1 = _envelope(n, h) if envelope else _least_squares(n, h)
+    fit = _envelope if envelope else _least_squares
+    l0, l1 = fit(n, h, float(least_l0))
     return RelaxedSmoothness(*(x.astype(grad_norms.dtype) for x in (l0, l1)))
 
 
-def _envelope(n: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _envelope(n: jax.Array, h: jax.Array, least: float) -> tuple[jax.Array, jax.Array]:
     """Halve an interval of slopes until the edge of the hull above the mean is found.
 
     The mean of the lowest line of slope s, max(h - s n) + s mean(n), is convex in s;
     its slope has the sign of mean(n) - n of the pair that the line touches. The pair
-    (0, 0), added, keeps l0 >= 0.
+    (0, least), added, keeps l0 >= least.
     """
-    zero = jnp.zeros((1,), n.dtype)
-    x, y = (jnp.concatenate([zero, v]) for v in (n, h))
+    x = jnp.concatenate([jnp.zeros((1,), n.dtype), n])
+    y = jnp.concatenate([jnp.full((1,), least, h.dtype), h])
     fixed, heights = jax.lax.stop_gradient((x, y))
     mean = jnp.mean(fixed[1:])
     steepest = jnp.max(safe_divide(heights, fixed))
@@ -194,11 +203,13 @@ def _envelope(n: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.max(y - l1 * x), l1
 
 
-def _least_squares(n: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _least_squares(
+    n: jax.Array, h: jax.Array, least: float
+) -> tuple[jax.Array, jax.Array]:
     centered = n - jnp.mean(n)
     l1 = safe_divide(jnp.sum(centered * h), jnp.sum(centered * centered))
     l0 = jnp.mean(h) - l1 * jnp.mean(n)
-    valid = (l0 > 0) & (l1 >= 0)
+    valid = (l0 > 0) & (l0 >= least) & (l1 >= 0)
     return jnp.where(valid, l0, jnp.nan), jnp.where(valid, l1, jnp.nan)
 
 

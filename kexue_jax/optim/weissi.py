@@ -37,7 +37,8 @@ def weissi_penalty(
 
     Shapes: params, a tree of real floating arrays -> [], in at least float32. ``mask``:
     a tree of bools, or a function of the parameters that gives one, chooses the weights
-    (default: those of two axes or more).
+    (default: those of two axes or more; leave embeddings out by it, and biases that are
+    stacked [layers, d]). A stacked kernel counts as one weight.
     Article: kexue.fm/archives/7681.  Paper: arXiv 2008.02965.
     Differs: the article has delta = 0, where the value has no lower bound and its
     gradient none above. The value may be negative: log the loss without it.
@@ -110,8 +111,10 @@ def add_weissi_decay(
     state; update needs the parameters. ``mask`` as for ``weissi_penalty``.
     Article: kexue.fm/archives/7681.  Paper: arXiv 2008.02965.
     Differs: article and paper have the penalty alone (``weissi_penalty``), whose pull
-    Adam normalizes away. One step turns a weight around where rate * log_coef >
-    ||W||^2; layers with a normalization behind them shrink down to delta: mask them.
+    Adam normalizes away. Behind a normalization ||W||^2 falls by 2 rate log_coef a step
+    until noise holds it at rate ||g||^2 / (2 log_coef), g the gradient at norm 1.
+    Without noise it falls below rate * log_coef, where a step turns the weight around
+    and throws it anywhere: mask such layers, or take delta >= sqrt(rate * log_coef).
     Cost: two sums and one pass over the weights.
     Raises: as ``weissi_penalty``; ValueError from ``update`` without parameters, or
     where the updates have other names or shapes.

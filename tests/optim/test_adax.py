@@ -241,14 +241,24 @@ def rosenbrock(p):
     return (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
 
 
-TARGETS = {"parabola": (parabola, [-1.0, 10, 1]), "rosenbrock": (rosenbrock, [0.0, 0])}
-FINAL = {"parabola": [1.0, -1, 1], "rosenbrock": [1.0, 1.0]}
+def matrix_parabola(p):
+    return jnp.sum((p - jnp.array([[1.0, 0], [0, 1]])) ** 2)
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_meets_the_convergence_targets_of_optax(name) -> None:
-    loss, start = TARGETS[name]
-    opt = adax(1e-2)
+TARGETS = {
+    "parabola": (parabola, [-1.0, 10, 1]),
+    "rosenbrock": (rosenbrock, [0.0, 0]),
+    "matrix parabola": (matrix_parabola, [[1.0, 2], [3, 4]]),
+}
+FINAL = {
+    "parabola": [1.0, -1, 1],
+    "rosenbrock": [1.0, 1.0],
+    "matrix parabola": [[1.0, 0], [0, 1]],
+}
+
+
+def ended(opt, loss, start):
+    """The parameters after 30,000 steps."""
 
     def step(carry, _):
         params, state = carry
@@ -256,5 +266,28 @@ def test_meets_the_convergence_targets_of_optax(name) -> None:
         return (optax.apply_updates(params, updates), state), None
 
     params = jnp.asarray(start)
-    (params, _), _ = jax.lax.scan(step, (params, opt.init(params)), length=30_000)
-    np.testing.assert_allclose(params, FINAL[name], atol=3e-2)
+    return jax.lax.scan(step, (params, opt.init(params)), length=30_000)[0][0]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("opt", [adax(1e-2), adaxw(1e-2, weight_decay=0.0)])
+def test_meets_the_convergence_targets_of_optax(name, opt) -> None:
+    np.testing.assert_allclose(ended(opt, *TARGETS[name]), FINAL[name], atol=3e-2)
+
+
+def test_a_rate_of_a_thousandth_does_not_finish_the_parabola() -> None:
+    left = np.abs(ended(adax(1e-3), *TARGETS["parabola"]) - np.array([1.0, -1, 1]))
+    assert left.max() == pytest.approx(0.196, abs=0.005)
+
+
+def test_the_second_moment_is_bitwise_frozen_late() -> None:
+    opt = scale_by_adax()
+    g = jnp.asarray([1.0, 3.0], jnp.float32)
+    state = opt.init(g)
+
+    def nu_after(count):
+        late = state._replace(count=jnp.asarray(count, jnp.int32), nu=jnp.ones_like(g))
+        return opt.update(2 * g, late)[1].nu
+
+    assert (np.asarray(nu_after(120_000)) == 1).all()
+    assert (np.asarray(nu_after(60_000)) != 1).all()

@@ -53,6 +53,21 @@ def test_the_largest_word_below_a_probability_is_exact() -> None:
             )
 
 
+def test_sgd_with_half_of_the_gradient_converges() -> None:
+    wanted = jnp.array([1.0, -1.0, 1.0])
+    drop = gradient_dropout(jax.random.key(0), keep_prob=0.5)
+    opt = optax.chain(drop, optax.sgd(1e-2))
+
+    def step(carry, _):
+        p, state = carry
+        updates, state = opt.update(2 * (p - wanted), state)
+        return (optax.apply_updates(p, updates), state), None
+
+    p = jnp.array([-1.0, 10.0, 1.0])
+    (p, _), _ = jax.lax.scan(step, (p, opt.init(p)), length=5000)
+    np.testing.assert_allclose(p, wanted, atol=1e-9)
+
+
 def test_keeping_all_is_the_identity_to_the_bit_whatever_the_key() -> None:
     updates = {"a": jnp.array([1e-30, 0.1, -3.0]), "b": jnp.ones((2, 2), jnp.bfloat16)}
     for seed in (0, 1):
@@ -164,8 +179,6 @@ def test_the_article_is_wrong_that_the_variance_falls_too() -> None:
     wanted = k * (1 - np.array(SHARES) * ratio)
     np.testing.assert_allclose(variances, wanted, rtol=0.05)
     assert (variances[1:] > variances[0] * 1.2).all()
-    # The wrong form, a variance p times as large, would be far below.
-    assert variances[1] > 5 * 0.2 * variances[0]
 
 
 @pytest.mark.slow

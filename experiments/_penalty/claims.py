@@ -13,6 +13,10 @@ from experiments._penalty.networks import NORMS
 from experiments._penalty.training import Trained, Way
 
 FIRST, SECOND = "kexue.fm/archives/8796", "kexue.fm/archives/7787"
+THEORY = {
+    "reported": "implicit regularization grows with the rate and with noise",
+    "source": "arXiv 2111.15090, kexue.fm/archives/7787",
+}
 
 
 class Report(NamedTuple):
@@ -30,8 +34,8 @@ def all_claims(report: Report) -> list[Claim]:
         _inequality(report),
         _sharpness(report),
         _batch_mean(report),
-        _flatter(report, "rate"),
-        _flatter(report, "batch"),
+        _by_rate(report),
+        _by_batch(report),
         _correlated(report),
         _orders(report),
     ]
@@ -91,32 +95,61 @@ def _only(m: Any) -> np.ndarray:
     return np.atleast_1d(next(iter(m.values())))
 
 
-def _flatter(report: Report, what: str) -> Claim:
-    """Does a larger rate, or a smaller batch, end flatter at the same loss."""
-    by_rate = what == "rate"
-    ways = [w for w in report.trained if by_rate == (w.batch_size == 0)]
-    ways.sort(key=lambda w: w.rate if by_rate else -w.batch_size)
-    values = {w.name: report.trained[w].measured.by_input for w in ways}
-    reached = all(report.trained[w].reached.all() for w in ways)
-    first, last = values[ways[0].name], values[ways[-1].name]
-    more = "a larger rate" if by_rate else "a smaller batch"
-
-    def falls(m: Any) -> bool:
-        means = [np.mean(v) for v in m.values()]
-        return all(a > b for a, b in itertools.pairwise(means))
-
+def _by_rate(report: Report) -> Claim:
+    """Does a larger rate end flatter at the same loss."""
+    ways = sorted(way for way in report.trained if not way.batch_size)
+    values = {way.name: report.trained[way].measured.by_input for way in ways}
+    reached = all(report.trained[way].reached.all() for way in ways)
     return judge(
-        f"{more} ends with smaller gradients by the input at the same loss",
+        "a larger rate ends with smaller gradients by the input at the same loss",
         values,
-        rule="mean |grad_x L_i|^2 of the training rows where the training loss is "
-        "reached; confirmed if it falls at every turn in the mean of the seeds and by "
-        "more than 5 % for every seed from first to last, qualified if the last is "
-        "below the first in the mean of the seeds",
-        confirmed=lambda m: bool(reached and falls(m) and (last < 0.95 * first).all()),
-        qualified=lambda m: bool(reached and last.mean() < first.mean()),
-        reported="implicit regularization grows with the rate and with noise",
-        source="arXiv 2111.15090, kexue.fm/archives/7787",
+        rule="mean |grad_x L_i|^2 of the training rows where the training loss, all "
+        "within 0.1 % of the goal, is reached; confirmed if it falls at every turn in "
+        "the mean of the seeds and by more than 5 % for every seed from first to last, "
+        "qualified if from first to last by twice the standard error of the seeds' "
+        "differences",
+        confirmed=lambda m: reached and _falls(m, ways) and _by_a_twentieth(m, ways),
+        qualified=lambda m: reached and _lower(m, ways),
+        **THEORY,
     )
+
+
+def _by_batch(report: Report) -> Claim:
+    """Does a smaller batch, at each rate."""
+    ways = [way for way in report.trained if way.batch_size]
+    values = {way.name: report.trained[way].measured.by_input for way in ways}
+    reached = all(report.trained[way].reached.all() for way in ways)
+    groups = [
+        sorted((w for w in ways if w.rate == rate), key=lambda w: -w.batch_size)
+        for rate in sorted({w.rate for w in ways})
+    ]
+    return judge(
+        "a smaller batch ends with smaller gradients by the input at the same loss",
+        values,
+        rule="as by the rate, over the batches of each rate; confirmed if so at every "
+        "rate, qualified if at one",
+        confirmed=lambda m: (
+            reached and all(_falls(m, g) and _by_a_twentieth(m, g) for g in groups)
+        ),
+        qualified=lambda m: reached and any(_lower(m, g) for g in groups),
+        **THEORY,
+    )
+
+
+def _falls(m: Any, ways: Sequence[Way]) -> bool:
+    means = [np.mean(m[way.name]) for way in ways]
+    return all(a > b for a, b in itertools.pairwise(means))
+
+
+def _by_a_twentieth(m: Any, ways: Sequence[Way]) -> bool:
+    return bool((m[ways[-1].name] < 0.95 * m[ways[0].name]).all())
+
+
+def _lower(m: Any, ways: Sequence[Way]) -> bool:
+    """The last below the first by twice the standard error of the differences."""
+    fall = np.atleast_1d(m[ways[0].name] - m[ways[-1].name])
+    error = fall.std(ddof=1) / len(fall) ** 0.5 if len(fall) > 1 else 0.0
+    return bool(fall.mean() > 2 * error)
 
 
 def _correlated(report: Report) -> Claim:
@@ -125,7 +158,7 @@ def _correlated(report: Report) -> Claim:
         "networks with small penalties by parameters have small ones by the input",
         {"rank correlation": rank},
         rule="Spearman's correlation of mean |grad_theta L_i|^2 and mean "
-        "|grad_x L_i|^2 over all trained networks at one loss; confirmed above 0.5, "
+        "|grad_x L_i|^2 over all trained networks at the goal; confirmed above 0.5, "
         "qualified above 0.2",
         confirmed=lambda m: m["rank correlation"] > 0.5,
         qualified=lambda m: m["rank correlation"] > 0.2,
@@ -172,6 +205,7 @@ def tables(report: Report) -> list[Table]:
             way.name,
             float(t.steps.mean()),
             int(t.reached.sum()),
+            float(t.measured.loss[np.argmax(abs(t.measured.loss - t.goal))]),
             *(float(getattr(t.measured, name).mean()) for name in names),
         ]
         for way, t in report.trained.items()
@@ -181,8 +215,9 @@ def tables(report: Report) -> list[Table]:
         Table("Left over right side", [*heads, "largest, jacobian"], ratios),
         Table(
             "Networks at one training loss, means over seeds",
-            ["training", "steps", "seeds there", "|grad mean L|^2"]
+            ["training", "steps", "seeds there", "loss farthest from the goal"]
             + [
+                "|grad mean L|^2",
                 "mean |grad_theta L_i|^2",
                 "mean |grad_x L_i|^2",
                 "accuracy",

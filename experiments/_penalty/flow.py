@@ -30,16 +30,15 @@ def distances(
         found: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for rate in rates:
             steps = round(time / rate)
-            descent, *flows = _ends(start, x, y, rate, steps)
-            way = length(moved(flows[0], start, -1.0))
-            for kind, flow in zip(KINDS, flows, strict=True):
-                found[kind].append(float(length(moved(descent, flow, -1.0)) / way))
+            apart = _apart(start, x, y, rate, steps)
+            for kind, value in zip(KINDS, apart, strict=True):
+                found[kind].append(float(value))
     return {kind: np.array(values) for kind, values in found.items()}
 
 
 @jax.jit
-def _ends(start: Any, x: Any, y: Any, rate: Any, steps: Any) -> Any:
-    """Descent and both flows, each flow in steps of ``rate`` by Runge-Kutta."""
+def _apart(start: Any, x: Any, y: Any, rate: Any, steps: Any) -> list[jax.Array]:
+    """Descent against both flows, each in steps of ``rate`` by Runge-Kutta."""
 
     def loss(params: Any) -> jax.Array:
         return networks.mean_loss(params, x, y, "tanh")
@@ -53,7 +52,10 @@ def _ends(start: Any, x: Any, y: Any, rate: Any, steps: Any) -> Any:
         return lambda _, p: runge_kutta(jax.grad(f), p, rate)
 
     turns = (descend, along(loss), along(modified))
-    return [jax.lax.fori_loop(0, steps, turn, start) for turn in turns]
+    ends = [jax.lax.fori_loop(0, steps, turn, start) for turn in turns]
+    descent, *flows = ends
+    way = length(moved(flows[0], start, -1.0))
+    return [length(moved(descent, flow, -1.0)) / way for flow in flows]
 
 
 def moved(tree: Any, by: Any, times: Any) -> Any:

@@ -32,7 +32,8 @@ class Measured(NamedTuple):
     """Of one network and all rows: losses, penalties, accuracy, both sides.
 
     ``of_mean`` is |grad_theta mean L|^2, ``by_parameters`` mean |grad_theta L_i|^2,
-    ``by_input`` mean |grad_x L_i|^2, ``lower`` mean of the sharp left side.
+    ``by_input`` mean |grad_x L_i|^2, ``lower`` mean of the sharp left side, all of the
+    same training rows.
     """
 
     loss: Any
@@ -61,6 +62,7 @@ def rows(data: ImageData, most: int) -> Rows:
     )
 
 
+@functools.partial(jax.jit, static_argnames=("sizes", "scale"))
 def init(key: jax.Array, sizes: tuple[int, ...], scale: float = 1.0) -> Params:
     """Kernels [out, in] of variance scale / in, biases 0."""
     layers = []
@@ -106,14 +108,22 @@ def bound(params: Params, x: Any, y: Any, name: str, norm: str) -> Any:
 
 
 @functools.partial(jax.jit, static_argnames=("name",))
-def ratios(params: Params, x: Any, y: Any, name: str) -> dict[str, jax.Array]:
-    """Left over right side under each norm, of many networks and every row."""
+def sides(params: Params, x: Any, y: Any, name: str) -> dict[str, tuple[Any, Any]]:
+    """Left and right side under each norm, of many networks and every row."""
 
-    def one(params: Params) -> dict[str, jax.Array]:
+    def one(params: Params) -> dict[str, tuple[Any, Any]]:
         found = {norm: bound(params, x, y, name, norm) for norm in NORMS}
-        return {norm: b.lhs / b.rhs for norm, b in found.items()}
+        return {norm: (b.lhs, b.rhs) for norm, b in found.items()}
 
     return jax.vmap(one)(params)
+
+
+def quotients(left: Any, right: Any) -> np.ndarray:
+    """Left over right where they are not both 0: infinite where only the right is."""
+    left, right = np.ravel(left), np.ravel(right)
+    kept = (left != 0) | (right != 0)
+    with np.errstate(divide="ignore"):
+        return left[kept] / right[kept]
 
 
 def measured(params: Params, data: Any, name: str) -> Measured:
@@ -122,7 +132,7 @@ def measured(params: Params, data: Any, name: str) -> Measured:
     value, grads = jax.value_and_grad(mean_loss)(params, x, y, name)
     phi = activations(name, len(params))
     by_parameters = training.mlp_parameter_penalty(params, x, loss, phi, targets=y)
-    found = bound(params, x[:256], y[:256], name, "jacobian")
+    found = bound(params, x, y, name, "jacobian")
     by_input = training.input_gradient_penalty(
         lambda one, label: loss(logits(params, one, name), label), x, targets=y
     )

@@ -10,6 +10,11 @@ from experiments._penalty.claims import Report
 from experiments._penalty.flow import KINDS
 from experiments._penalty.networks import NORMS
 
+PENALTIES = {
+    "mean |gradient by input|^2": "by_input",
+    "mean |gradient by parameters|^2": "by_parameters",
+}
+
 
 def draw(run: Run, report: Report) -> None:
     """All figures of a run."""
@@ -33,12 +38,10 @@ def draw(run: Run, report: Report) -> None:
     penalties: dict[str, Any] = {}
     for kind, wanted in (("all rows, by rate", True), ("minibatches, by size", False)):
         chosen = [t for w, t in report.trained.items() if wanted == (w.batch_size == 0)]
-        points = [
-            (a, b)
-            for t in chosen
-            for a, b in zip(t.measured.by_parameters, t.measured.by_input, strict=True)
-        ]
-        penalties[kind] = tuple(zip(*sorted(points), strict=True))
+        penalties[kind] = tuple(
+            np.concatenate([getattr(t.measured, name)[t.reached] for t in chosen])
+            for name in ("by_parameters", "by_input")
+        )
     curves(
         run.path("penalties.png"),
         penalties,
@@ -46,8 +49,9 @@ def draw(run: Run, report: Report) -> None:
         ylabel="mean |gradient by input|^2",
         log_x=True,
         log_y=True,
-        markers=True,
+        points=tuple(penalties),
     )
+    by_rate(run, report)
     mean = {k: np.mean([d[k] for d in report.distances], axis=0) for k in KINDS}
     curves(
         run.path("flows.png"),
@@ -57,4 +61,27 @@ def draw(run: Run, report: Report) -> None:
         log_x=True,
         log_y=True,
         markers=True,
+    )
+
+
+def by_rate(run: Run, report: Report) -> None:
+    """Penalties at one loss by the rate, over those of the same seeds at the first."""
+    ways = sorted(way for way in report.trained if not way.batch_size)
+    series: dict[str, Any] = {}
+    for label, name in PENALTIES.items():
+        found = np.stack([getattr(report.trained[w].measured, name) for w in ways])
+        found = np.where([report.trained[w].reached for w in ways], found, np.nan)
+        ratios = found / found[0]
+        rates = [way.rate for way in ways]
+        series[label] = rates, ratios.mean(1)
+        each = f"{label}, each seed"
+        series[each] = np.repeat(rates, ratios.shape[1]), ratios.ravel()
+    curves(
+        run.path("by_rate.png"),
+        series,
+        xlabel="rate of descent on all rows",
+        ylabel="at the same loss, over that at the first rate",
+        log_x=True,
+        log_y=True,
+        points=[label for label in series if label.endswith("each seed")],
     )

@@ -12,7 +12,8 @@ from experiments._harness.data_types import order_of
 from experiments._penalty import networks
 from experiments._penalty.networks import Measured, Rows
 
-CHUNK = 20  # steps between two looks at the training loss
+TOLERANCE = 1e-3  # of the goal, within which a loss is "at" it
+HALVINGS = 24
 
 
 class Way(NamedTuple):
@@ -29,11 +30,16 @@ class Way(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """By seed: what was measured, steps taken, whether the loss was reached."""
+    """By seed what was measured and steps taken, the last a share; the loss wanted."""
 
     measured: Measured
     steps: np.ndarray
-    reached: np.ndarray
+    goal: float
+
+    @property
+    def reached(self) -> np.ndarray:
+        """Whether the loss is at the goal."""
+        return np.abs(self.measured.loss / self.goal - 1) <= TOLERANCE
 
 
 def batches(data: Rows, way: Way, seed: int, steps: int) -> np.ndarray:
@@ -54,47 +60,70 @@ def train(
     goal: float,
     steps: int,
 ) -> Trained:
-    """Networks of all seeds trained until the loss of all rows is below ``goal``."""
-    chunks = steps // CHUNK
-    starts = [networks.init(jax.random.key(s), sizes) for s in seeds]
-    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+    """Networks of all seeds where the loss of all rows first is ``goal``."""
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+    params = jax.vmap(lambda key: networks.init(key, sizes))(keys)
     order = None
     if way.batch_size:
-        drawn = [batches(data, way, s, chunks * CHUNK) for s in seeds]
-        order = jnp.asarray(np.stack(drawn).reshape(len(seeds), chunks, CHUNK, -1))
+        order = jnp.asarray(np.stack([batches(data, way, s, steps) for s in seeds]))
+    limits = jnp.float32(way.rate), jnp.float32(goal), jnp.int32(steps)
+    ends, count = _all_seeds(params, order, (data.x, data.y), limits, name)
     judged = (data.x, data.y, data.test_x, data.test_y)
-    limits = jnp.float32(way.rate), jnp.float32(goal), jnp.int32(chunks)
-    found = _all_seeds(params, order, judged, limits, name)
-    measured, count, value = jax.tree.map(np.asarray, found)
-    return Trained(measured, count * CHUNK, value <= goal)
+    measured = jax.tree.map(np.asarray, _measured(ends, judged, name))
+    return Trained(measured, np.asarray(count), goal)
 
 
 @functools.partial(jax.jit, static_argnames=("name",))
-def _all_seeds(params: Any, order: Any, judged: Any, limits: Any, name: str) -> Any:
-    """What is measured of each seed's network, the chunks it took, its loss."""
-    x, y, *_ = judged
-    rate, goal, chunks = limits
+def _measured(params: Any, judged: Any, name: str) -> Measured:
+    """What is measured of each seed's network."""
+    return jax.lax.map(lambda p: networks.measured(p, judged, name), params)
 
-    def step(params: Any, chosen: Any) -> tuple[Any, None]:
-        seen = (x, y) if chosen is None else (x[chosen], y[chosen])
-        grads = jax.grad(networks.mean_loss)(params, *seen, name)
-        return jax.tree.map(lambda p, g: p - rate * g, params, grads), None
+
+@functools.partial(jax.jit, static_argnames=("name",))
+def _all_seeds(params: Any, order: Any, data: Any, limits: Any, name: str) -> Any:
+    """Each seed's network where the loss is the goal, and the steps that it took."""
+    x, y = data
+    rate, goal, steps = limits
+
+    def loss(params: Any) -> jax.Array:
+        return networks.mean_loss(params, x, y, name)
 
     def run(params: Any, order: Any) -> Any:
         def going(state: Any) -> Any:
-            _, count, value = state
-            return (count < chunks) & (value > goal)
+            return (state[2] < steps) & (state[3] > goal)
 
-        def chunk(state: Any) -> Any:
-            params, count, _ = state
-            rows = None if order is None else order[count]
-            params = jax.lax.scan(step, params, rows, length=CHUNK)[0]
-            return params, count + 1, networks.mean_loss(params, x, y, name)
+        def turn(state: Any) -> Any:
+            _, params, count, _ = state
+            seen = (x, y) if order is None else (x[order[count]], y[order[count]])
+            grads = jax.grad(networks.mean_loss)(params, *seen, name)
+            new = jax.tree.map(lambda p, g: p - rate * g, params, grads)
+            return params, new, count + 1, loss(new)
 
-        unknown = jnp.full((), jnp.inf, params[0][0].dtype)
-        start = (params, jnp.zeros((), jnp.int32), unknown)
-        params, count, value = jax.lax.while_loop(going, chunk, start)
-        return networks.measured(params, judged, name), count, value
+        start = (params, params, jnp.zeros((), jnp.int32), loss(params))
+        before, after, count, _ = jax.lax.while_loop(going, turn, start)
+        found, share = crossing(before, after, loss, goal)
+        return found, count - 1 + share
 
     # One seed after the other: each stops where it is done.
     return jax.lax.map(lambda a: run(*a), (params, order))
+
+
+def crossing(before: Any, after: Any, loss: Any, goal: Any) -> tuple[Any, jax.Array]:
+    """Where the loss is ``goal`` on the way between two states, and its share.
+
+    The last step is cut short, by halving: a step at a large rate may fall far below
+    the goal, and what is compared at one loss must not hang on that. ``after`` where
+    its loss is still above.
+    """
+
+    def between(share: Any) -> Any:
+        return jax.tree.map(lambda a, b: a + share * (b - a), before, after)
+
+    def halve(_: Any, ends: Any) -> Any:
+        low, high = ends
+        middle = (low + high) / 2
+        above = loss(between(middle)) > goal
+        return jnp.where(above, middle, low), jnp.where(above, high, middle)
+
+    share = jax.lax.fori_loop(0, HALVINGS, halve, (jnp.zeros(()), jnp.ones(())))[1]
+    return between(share), share

@@ -11,7 +11,7 @@ from experiments._harness.ranks import spearman
 from experiments._penalty import claims, flow, networks
 from experiments._penalty.flow import KINDS
 from experiments._penalty.networks import NORMS, Measured, Rows
-from experiments._penalty.training import Trained, Way, batches
+from experiments._penalty.training import Trained, Way, batches, crossing, train
 
 SEEDS = 3
 RATES = (0.2, 0.1)
@@ -28,7 +28,7 @@ def trained(by_input, by_parameters, of_mean=1.0):
         "by_parameters": by_parameters + 1e-3 * np.arange(SEEDS),
         "of_mean": flat(of_mean),
     }
-    return Trained(Measured(**names), flat(100), np.ones(SEEDS, bool))
+    return Trained(Measured(**names), flat(100), 0.5)
 
 
 def report():
@@ -81,6 +81,76 @@ def replaced(place):
 @pytest.mark.parametrize("place", range(7))
 def test_each_claim_is_refuted_where_it_is_false(place) -> None:
     assert verdicts(replaced(place))[place] == "refuted"
+
+
+@pytest.mark.parametrize("way", [Way(0.2, 0), Way(0.1, 8)])
+def test_a_comparison_at_different_losses_confirms_nothing(way) -> None:
+    found = report()
+    short = found.trained[way]
+    loss = short.measured.loss * np.array([1, 1, 1.002])
+    ways = {
+        **found.trained,
+        way: short._replace(measured=short.measured._replace(loss=loss)),
+    }
+    found = found._replace(trained=ways)
+    assert verdicts(found)[3 if not way.batch_size else 4] == "refuted"
+
+
+def test_a_fall_within_the_spread_of_seeds_qualifies_nothing() -> None:
+    found = report()
+    base = found.trained[Way(0.1, 0)].measured.by_input
+    for change, verdict in (
+        ([0.3, -0.1, -0.1], "refuted"),
+        ([-0.1, -0.1, -0.11], "qualified"),
+    ):
+        moved = found.trained[Way(0.2, 0)]
+        values = base + np.array(change)
+        moved = moved._replace(measured=moved.measured._replace(by_input=values))
+        ways = {**found.trained, Way(0.2, 0): moved}
+        assert verdicts(found._replace(trained=ways))[3] == verdict
+
+
+def test_only_nothing_over_nothing_is_left_out() -> None:
+    left, right = np.array([1.0, 0, 0, 2, np.nan]), np.array([2.0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(
+        networks.quotients(left, right), [0.5, 0, np.inf, np.nan]
+    )
+    found = report()
+    key = ("random", "tanh", 2, "jacobian")
+    infinite = {**found.ratios, key: networks.quotients(left, right)[:3]}
+    assert verdicts(found._replace(ratios=infinite))[0] == "refuted"
+
+
+def test_the_last_step_is_cut_short_where_the_loss_is_the_goal() -> None:
+    loss = lambda p: jnp.square(p["w"] - 1)  # noqa: E731
+    ends = {"w": jnp.array(-1.0)}, {"w": jnp.array(0.9)}
+    found, share = crossing(*ends, loss, jnp.float32(0.25))
+    assert found["w"] == pytest.approx(0.5, abs=1e-6)
+    assert share == pytest.approx(1.5 / 1.9, abs=1e-6)
+    assert crossing(*ends, loss, jnp.float32(1e-3))[1] == 1  # not yet there
+
+
+@pytest.mark.parametrize("way", [Way(0.05, 0), Way(0.9, 0), Way(0.9, 8)])
+def test_every_training_ends_at_the_same_loss(way) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(40, 4)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int32)
+    found = train(Rows(x, y, x, y, 2), way, (0, 1), (4, 5, 2), "tanh", 0.4, 2000)
+    np.testing.assert_allclose(found.measured.loss, 0.4, rtol=1e-4)
+    assert found.reached.all() and (found.steps % 1 != 0).all()
+    short = train(Rows(x, y, x, y, 2), way, (0, 1), (4, 5, 2), "tanh", 1e-4, 1)
+    assert not short.reached.any() and (short.steps == 1).all()
+
+
+def test_both_sides_are_of_the_same_rows() -> None:
+    """Of many copies of one row the mean is that row: left is at most right."""
+    x, y = np.ones((300, 4), np.float32), np.zeros(300, np.int32)
+    x[290:] *= -3  # beyond the first 256
+    params = networks.init(jax.random.key(0), (4, 5, 3))
+    found = networks.measured(params, (x, y, x, y), "tanh")
+    each = networks.bound(params, x[::290], y[::290], "tanh", "jacobian").lhs
+    wanted = (290 * each[0] + 10 * each[1]) / 300
+    np.testing.assert_allclose(found.lower, wanted, rtol=1e-5)
 
 
 def test_runge_kutta_solves_a_linear_flow_to_fourth_order() -> None:

@@ -66,7 +66,8 @@ def mlp_gradient_bound(
     Differs: the article's proof divides by the entries of h, which may be 0; that of a
     single delta does not. "jacobian" is ours. The inequality is one of single examples:
     of the mean loss of a batch it is false (a test has the counter-example), and so it
-    is for weights shared over positions and for skip connections.
+    is for weights shared over positions, for skip connections, and for batch
+    normalization, by whose statistics the loss of one example hangs on all.
     Cost: a forward and a backward pass, d columns carried through the layers for J_t,
     and the norms. Not meant to be trained through: singular values that meet have no
     gradient.

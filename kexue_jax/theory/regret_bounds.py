@@ -25,7 +25,9 @@ def regret_bound_curve(
     Article: kexue.fm/archives/9902.  Paper: Zinkevich 2003.
     Differs: the article asks for rates that never rise, and for those that do (warm-up)
     its formula is false (a test has the case). Here a fall of 1/eta is dropped, which
-    keeps it a bound for any positive rates.
+    keeps it a bound for any positive rates. From a rate of 0 on it is infinite (unless
+    D is 0), as are all bounds here where a rate of 0 leaves them nothing to say, and
+    gradients are finite where the bound is.
     Cost: two prefix sums.
     Raises: TypeError or ValueError for ``etas`` that are no floating [..., T], a
     diameter or bound that is no finite number of at least 0 and no floating scalar.
@@ -73,7 +75,8 @@ def trajectory_bound_curve(
     Shapes: etas [..., T], distances [..., T + 1], gradient_norms [..., T] -> [..., T].
     Article: kexue.fm/archives/9902.  Paper: Zinkevich 2003.
     Differs: the article goes on to the diameter; this is tighter, and assumes neither a
-    bounded set nor falling rates.
+    bounded set nor falling rates. Infinite from a rate of 0 on: such a step tells
+    nothing of its loss.
     Cost: two prefix sums.
     Raises: TypeError or ValueError for arrays that are not floating or do not fit.
     Example:
@@ -95,11 +98,11 @@ def trajectory_bound_curve(
             raise checks.fail(name, argument, f"shape {value.shape}", wanted)
     wide = accumulation_dtype(etas, distances, gradient_norms)
     eta, d, g = (a.astype(wide) for a in (etas, distances, gradient_norms))
-    squared, inverse = jnp.square(d), 1 / eta
+    dead, squared, inverse = _vacuous(eta), jnp.square(d), _inverse(eta)
     rises = jnp.diff(inverse, axis=-1, prepend=jnp.zeros_like(inverse[..., :1]))
     total = jnp.cumsum(rises * squared[..., :-1] + eta * jnp.square(g), axis=-1)
     curve = (total - squared[..., 1:] * inverse) / (2 * _counts(eta))
-    return curve.astype(etas.dtype)
+    return jnp.where(dead, jnp.inf, curve).astype(etas.dtype)
 
 
 def weighted_bound_curve(
@@ -115,6 +118,7 @@ def weighted_bound_curve(
     [] -> [..., T].
     Article: kexue.fm/archives/11469.  Paper: none.
     Differs: no; it needs neither a bounded set, nor a projection, nor falling rates.
+    Infinite as long as all rates are 0.
     Cost: two prefix sums.
     Raises: TypeError or ValueError for ``etas`` that are no floating [..., T], a
     distance or bound that is no finite number of at least 0 and no floating scalar.
@@ -131,7 +135,10 @@ def weighted_bound_curve(
     eta = etas.astype(accumulation_dtype(etas))
     far, steep = _squares(eta, distance, gradient_bound)
     total = far + steep * jnp.cumsum(jnp.square(eta), axis=-1)
-    return (total / (2 * jnp.cumsum(eta, axis=-1))).astype(etas.dtype)
+    weights = jnp.cumsum(eta, axis=-1)
+    dead = weights == 0
+    found = total / (2 * jnp.where(dead, 1, weights))
+    return jnp.where(dead, jnp.inf, found).astype(etas.dtype)
 
 
 def last_iterate_bound(
@@ -152,7 +159,8 @@ def last_iterate_bound(
     [] -> [...].
     Article: kexue.fm/archives/11480, 11494.  Paper: arXiv 2310.07831.
     Differs: for any positive rates, as the paper has it; constant ones and those of
-    ``optim.sqrt_decay`` pay a factor log T here, a straight line to 0 does not.
+    ``optim.sqrt_decay`` pay a factor log T here, a straight line to 0 does not. The
+    last rate, which comes after theta_T, must not be 0 itself: infinite there.
     Cost: suffix sums.
     Raises: TypeError or ValueError for ``etas`` that are no floating [..., T], a
     distance or bound that is no finite number of at least 0 and no floating scalar.
@@ -168,12 +176,15 @@ def last_iterate_bound(
     checks.number(name, "gradient_bound", gradient_bound, minimum=0, traced=True)
     eta = etas.astype(accumulation_dtype(etas))
     far, steep = _squares(eta, distance, gradient_bound)
+    dead = eta[..., -1] == 0
+    eta = jnp.where(dead[..., None], 1, eta)
     sums, squares = (
         jnp.flip(jnp.cumsum(jnp.flip(a, -1), axis=-1), -1) for a in (eta, eta**2)
     )
     inner = eta[..., :-1] * squares[..., :-1] / (sums[..., 1:] * sums[..., :-1])
     first = (far + steep * squares[..., 0]) / sums[..., 0]
-    return ((first + steep * jnp.sum(inner, axis=-1)) / 2).astype(etas.dtype)
+    found = (first + steep * jnp.sum(inner, axis=-1)) / 2
+    return jnp.where(dead, jnp.inf, found).astype(etas.dtype)
 
 
 def optimal_constant_rate(
@@ -215,11 +226,22 @@ def _theorem(name: str, etas: Any, diameter: Any, gradient_bound: Any) -> jax.Ar
     checks.number(name, "gradient_bound", gradient_bound, minimum=0, traced=True)
     eta = etas.astype(accumulation_dtype(etas))
     wide, steep = _squares(eta, diameter, gradient_bound)
-    inverse = 1 / eta
+    dead, inverse = _vacuous(eta), _inverse(eta)
     rises = jnp.diff(inverse, axis=-1, prepend=jnp.zeros_like(inverse[..., :1]))
     first = jnp.cumsum(jnp.maximum(rises, 0), axis=-1)
     total = wide * first + steep * jnp.cumsum(eta, axis=-1)
-    return (total / (2 * _counts(eta))).astype(etas.dtype)
+    curve = total / (2 * _counts(eta))
+    return jnp.where(dead & (wide > 0), jnp.inf, curve).astype(etas.dtype)
+
+
+def _inverse(eta: jax.Array) -> jax.Array:
+    """1 / eta, and 1 at a rate of 0: finite there, with its gradient."""
+    return 1 / jnp.where(eta == 0, 1, eta)
+
+
+def _vacuous(eta: jax.Array) -> jax.Array:
+    """Whether a rate up to this step is 0."""
+    return jnp.cumsum(eta == 0, axis=-1) > 0
 
 
 def _squares(like: jax.Array, *numbers: Any) -> list[jax.Array]:

@@ -117,6 +117,46 @@ def test_tight_for_one_step_on_a_line() -> None:
     np.testing.assert_allclose([trace.excess[0], *bounds], diameter * steep)
 
 
+ZEROS = {  # rates: the theorem's and the run's bound finite at first, the weighted late
+    (1.0, 0.5, 0.0, 0.0): (2, 4),
+    (0.0, 0.0, 0.5, 0.5): (0, 2),
+    (0.5, 0.0, 0.5, 0.25): (1, 4),
+    (0.0, 0.5, 0.0, 0.0): (0, 3),
+}
+
+
+@pytest.mark.parametrize("rates", ZEROS)
+def test_a_rate_of_zero_leaves_no_bound_and_no_nan(rates) -> None:
+    finite, late = ZEROS[rates]
+    etas, distances = jnp.array(rates), jnp.array([2.0, 1.5, 1.2, 1.0, 0.5])
+
+    def curves(etas):
+        return (
+            regret_bound_curve(etas, 2.0, 1.0),
+            trajectory_bound_curve(etas, distances, jnp.ones(4)),
+            weighted_bound_curve(etas, 2.0, 1.0),
+            last_iterate_bound(etas, 2.0, 1.0)[None],
+        )
+
+    known = [np.arange(4) < finite] * 2 + [np.arange(4) >= 4 - late]
+    known.append(np.array([rates[-1] > 0]))
+    for curve, there, slopes in zip(
+        curves(etas), known, jax.jacrev(curves)(etas), strict=True
+    ):
+        np.testing.assert_array_equal(np.isfinite(curve), there)
+        assert (np.asarray(curve)[~there] == np.inf).all()
+        assert np.isfinite(slopes).all()
+    # What is finite is what the same rates without the rest give.
+    if finite:
+        alone = etas[:finite]
+        np.testing.assert_array_equal(
+            curves(etas)[0][:finite], regret_bound_curve(alone, 2.0, 1.0)
+        )
+    assert regret_bound(etas, 2.0, 1.0) == np.inf
+    # In a set of one point there is no regret for any rate.
+    assert np.isfinite(regret_bound_curve(etas, 0.0, 1.0)).all()
+
+
 def test_losses_are_those_before_the_step() -> None:
     batches = jnp.array([2.0, 1.0])
     trace = online_sgd(
@@ -211,15 +251,6 @@ def test_sums_of_inverse_roots() -> None:
     assert (sums <= 2 * np.sqrt(t) - 1 + 1e-9).all()
     assert (sums >= 2 * np.sqrt(t + 1) - 2).all()
     assert sums[0] == 2 * math.sqrt(1) - 1  # equal at T = 1
-
-
-def test_the_average_weighted_by_rates_obeys_the_bound_on_one_loss() -> None:
-    # One convex loss throughout: Jensen brings the bound to the average itself.
-    f = lambda theta, _: jnp.sum(jnp.sqrt(1 + theta**2))  # noqa: E731
-    start, rate = jnp.array([3.0, -2.0]), sqrt_decay(alpha=0.5)
-    trace = online_sgd(f, start, jnp.zeros(200), schedule=rate, comparator=jnp.zeros(2))
-    bound = weighted_bound_curve(trace.rates, trace.distances[0], math.sqrt(2))[-1]
-    assert float(f(trace.weighted_mean, None)) - 2 <= float(bound)
 
 
 def test_the_identity_behind_the_last_iterate() -> None:

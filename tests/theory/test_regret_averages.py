@@ -1,0 +1,117 @@
+"""The loss of averaged iterates: below the theorem by Jensen, and in expectation."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kexue_jax.optim import sqrt_decay
+from kexue_jax.theory import online_sgd, regret_bound, weighted_bound_curve
+
+COUNT, STEPS, RADIUS = 1000, 12, 1.5
+SLACK = 1e-10
+
+
+def ball(theta):
+    return optax.projections.projection_l2_ball(theta, RADIUS)
+
+
+def test_the_weighted_bound_is_tight_for_the_same_step() -> None:
+    # |theta_1 - theta| = D: (D^2 + G^2 eta^2) / (2 eta) = D G at eta = D / G alone.
+    diameter, steep = 3.0, 0.7
+    edge = jnp.array(diameter / 2)
+
+    def both(eta):
+        trace = online_sgd(
+            lambda theta, g: g * theta,
+            edge,
+            jnp.array([steep]),
+            schedule=lambda count: eta,
+            comparator=-edge,
+        )
+        rates = jnp.array([eta])
+        bound = weighted_bound_curve(rates, trace.distances[0], steep)[0]
+        return float(trace.excess[0]), float(bound)
+
+    excess, bound = both(diameter / steep)
+    np.testing.assert_allclose([excess, bound], diameter * steep, rtol=1e-12)
+    for factor in (0.9, 1.1):
+        excess, bound = both(factor * diameter / steep)
+        np.testing.assert_allclose(excess, diameter * steep, rtol=1e-12)
+        assert bound > 1.004 * excess
+
+
+def test_the_average_weighted_by_rates_obeys_the_bound_on_one_loss() -> None:
+    # One convex loss throughout: Jensen brings the bound to the average itself.
+    f = lambda theta, _: jnp.sum(jnp.sqrt(1 + theta**2))  # noqa: E731
+    start, rate = jnp.array([3.0, -2.0]), sqrt_decay(alpha=0.5)
+    trace = online_sgd(f, start, jnp.zeros(200), schedule=rate, comparator=jnp.zeros(2))
+    bound = weighted_bound_curve(trace.rates, trace.distances[0], math.sqrt(2))[-1]
+    assert float(f(trace.weighted_mean, None)) - 2 <= float(bound)
+
+
+def test_the_uniform_average_obeys_the_theorem_on_one_loss_a_thousand_times() -> None:
+    # One convex loss, the largest of five planes, in the ball: by Jensen the average of
+    # the points is below the average of the losses, and that below the theorem.
+    rng = np.random.default_rng(7)
+    planes = jnp.asarray(rng.normal(size=(COUNT, 5, 3)))
+    etas = jnp.asarray(np.sort(10 ** rng.uniform(-2, 1, (COUNT, STEPS)))[:, ::-1])
+    start, other = jnp.asarray(RADIUS * rng.uniform(-0.5, 0.5, (2, COUNT, 3)))
+
+    @jax.jit
+    @jax.vmap
+    def both(planes, etas, start, other):
+        f = lambda theta: jnp.max(planes @ theta)  # noqa: E731
+        trace = online_sgd(
+            lambda theta, _: f(theta),
+            start,
+            jnp.zeros(STEPS),
+            schedule=lambda count: etas[count],
+            projection=ball,
+            comparator=other,
+        )
+        steep = jnp.linalg.norm(planes, axis=-1).max()
+        bound = regret_bound(etas, 2 * RADIUS, steep)
+        return f(trace.mean) - f(other), trace.excess.mean(), bound
+
+    of_mean, mean, bound = both(planes, etas, start, other)
+    assert (of_mean <= mean + SLACK).all()
+    assert (of_mean < mean - 1e-3).mean() > 0.5  # strictly, so the two are told apart
+    assert (mean <= bound * (1 + SLACK)).all()
+
+
+def test_the_expected_loss_of_the_average_obeys_the_theorem_for_drawn_rows() -> None:
+    # Hinge losses of rows drawn alike, against one fixed point: the mean over many runs
+    # of the population's loss at the average, within six standard errors.
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(50, 3))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    y = jnp.asarray(np.sign(x[:, 0] + 0.3 * rng.normal(size=50)))
+    x, rows = jnp.asarray(x), jnp.asarray(rng.integers(0, 50, (COUNT, 40)))
+    other = jnp.array([RADIUS, 0.0, 0.0])
+    rate = sqrt_decay(alpha=math.sqrt(2) * RADIUS)
+
+    def hinge(theta, row):
+        return jnp.maximum(0, 1 - y[row] * jnp.vdot(x[row], theta))
+
+    def population(theta):
+        return jax.vmap(hinge, (None, 0))(theta, jnp.arange(50)).mean()
+
+    @jax.jit
+    @jax.vmap
+    def run(rows):
+        trace = online_sgd(
+            hinge, -other, rows, schedule=rate, projection=ball, comparator=other
+        )
+        gap = population(trace.mean) - population(other)
+        return gap, trace.excess.mean(), trace.gradient_norms.max(), trace.rates
+
+    gap, excess, norms, rates = (np.asarray(part) for part in run(rows))
+    bound = float(regret_bound(jnp.asarray(rates[0]), 2 * RADIUS, 1.0))
+    error = gap.std() / math.sqrt(COUNT)
+    assert norms.max() <= 1 + 1e-12
+    assert gap.mean() + 6 * error <= bound
+    assert gap.mean() <= excess.mean() + 6 * error
+    assert gap.mean() > 0.02 * bound  # above 0: the start is on the wrong side

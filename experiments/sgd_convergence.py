@@ -7,7 +7,7 @@ alone. Beside them the gaps of averaged and last iterates, and a network with a 
 layer, outside the assumptions. About a minute on two CPU cores.
 
     python -m experiments.sgd_convergence
-    python -m experiments.sgd_convergence --schedules=const,sqrt --T=1000000
+    python -m experiments.sgd_convergence --schedules=const,sqrt,linear --T=1000000
 """
 
 import dataclasses

@@ -4,9 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments._convergence.claims import Report
+from experiments._convergence.claims import Report, slope
 from experiments._harness.figures import curves
 from experiments._harness.workdir import Run
+
+CURVES = {
+    "average regret": "regret",
+    "bound of the run": "trajectory",
+    "theorem": "theorem",
+}
+
+STEPS = "steps of the longest horizon (exponents: over horizons, at their ends)"
 
 
 def draw(run: Run, report: Report) -> None:
@@ -15,19 +23,18 @@ def draw(run: Run, report: Report) -> None:
     together: dict[str, Any] = {}
     for name in report.runs:
         last = report.last(name)
-        series = {
-            "average regret": last.regret,
-            "bound of the run": last.trajectory,
-            "theorem": last.theorem,
-        }
         shown: dict[str, Any] = {}
-        for label, values in series.items():
-            shown[label] = positive(places + 1, values.mean(0)[places])
-        together[name] = shown["average regret"]
+        for label, kind in CURVES.items():
+            values = getattr(last, kind).mean(0)[places]
+            fitted = slope(report.runs[name], kind).mean()
+            shown[f"{label}, T^{fitted:.2f}"] = positive(places + 1, values)
+        fitted = slope(report.runs[name], "regret").mean()
+        regret = last.regret.mean(0)[places]
+        together[f"{name}, T^{fitted:.2f}"] = positive(places + 1, regret)
         curves(
             run.path(f"regret_{name}.png"),
             shown,
-            xlabel="steps",
+            xlabel=STEPS,
             ylabel=f"{name}: average excess loss",
             log_x=True,
             log_y=True,
@@ -38,7 +45,7 @@ def draw(run: Run, report: Report) -> None:
     curves(
         run.path("regret.png"),
         together,
-        xlabel="steps",
+        xlabel=STEPS,
         ylabel="average regret, mean of the seeds",
         log_x=True,
         log_y=True,

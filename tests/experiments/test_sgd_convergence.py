@@ -17,10 +17,10 @@ def curve(size, horizon, power=-0.5):
     return np.full((SEEDS, horizon), size * horizon**power)
 
 
-def ran(horizon, size=1.0, power=-0.5, bound=10.0):
+def ran(horizon, size=1.0, power=-0.5):
     gaps = [np.full(SEEDS, g) for g in (0.1, 0.1, 0.2)]
     regret = curve(size, horizon, power)
-    return Ran(regret, 2 * regret, curve(bound, horizon), *gaps)
+    return Ran(regret, 2 * regret, curve(10 * size, horizon), *gaps)
 
 
 def with_last(found, gap):
@@ -49,30 +49,57 @@ def replaced(place):
     rows = {name: dict(by_horizon) for name, by_horizon in found.runs.items()}
     last = HORIZONS[-1]
     if place == 0:
-        rows["const"][last] = ran(last, bound=0.5)
+        rows["const"][last] = rows["const"][last]._replace(theorem=curve(0.5, last))
     if place == 1:
-        rows["const"][last] = ran(last, bound=30.0)
+        rows["const"][last] = rows["const"][last]._replace(theorem=curve(30.0, last))
     if place == 2:
         rows["sqrt"] = {h: ran(h, 0.1, power=0.0) for h in HORIZONS}
     if place == 3:
         rows["const"][last] = ran(last, 2.5)
-    if place == 4:
-        rows["linear"][last] = ran(last, 0.5)
+    if place == 4:  # in the reversed order
+        for name, size in (("const", 3.0), ("linear", 1.0)):
+            rows[name][last] = rows[name][last]._replace(regret=curve(size, last))
     if place == 5:
+        rows["linear"][last] = ran(last, 0.5)
+    if place == 6:
         for name in ("const", "sqrt"):
             worse = rows[name][last]._replace(gap_mean=np.full(SEEDS, 0.3))
             rows[name][last] = worse
     networks = dict(found.networks)
-    if place == 6:
-        rows["linear"][last] = with_last(rows["linear"][last], 0.3)
     if place == 7:
+        rows["linear"][last] = with_last(rows["linear"][last], 0.3)
+    if place == 8:
         networks["const"] = networks["const"]._replace(trajectory=np.zeros(last))
     return claims.Report(rows, networks)
 
 
-@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize("place", range(9))
 def test_each_claim_is_refuted_where_it_is_false(place) -> None:
     assert verdicts(replaced(place))[place] == "refuted"
+
+
+def with_slope(name, power, spread=0.0):
+    """The report whose regrets of a schedule fall so, seeds apart by ``spread``."""
+    found = report()
+    powers = power + spread * np.array([[-1.0], [0.0], [1.0]])
+    rows = {h: ran(h, 5.0) for h in HORIZONS}
+    rows = {
+        h: r._replace(regret=np.full((SEEDS, h), 5.0 * h**powers))
+        for h, r in rows.items()
+    }
+    return claims.Report({**found.runs, name: rows}, found.networks)
+
+
+def test_a_slower_fall_than_the_bound_is_not_confirmed() -> None:
+    """Not by a hair more than the standard error of the seeds."""
+    for name, power, spread, verdict in (
+        ("inv_sqrt", -0.5, 0.0, "confirmed"),
+        ("inv_sqrt", -0.49, 0.0, "qualified"),
+        ("inv_sqrt", -0.49, 0.02, "confirmed"),
+        ("inv_sqrt", -0.49, 0.01, "qualified"),
+        ("const", -0.49, 0.0, "refuted"),
+    ):
+        assert verdicts(with_slope(name, power, spread))[2] == verdict
 
 
 def test_all_schedules_but_warm_up_never_rise_and_end_above_zero() -> None:

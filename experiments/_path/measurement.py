@@ -1,8 +1,8 @@
-"""Completeness by rate, attributions of digits, how the kernel moves by width."""
+"""Completeness by rate, of full and of mini-batches; attributions of digits."""
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,30 +25,75 @@ from kexue_jax.theory import (
 )
 
 TOP = 5
+SHOWN = 16  # test images in figure and table
+TOLD = ", of the class told"
 NODES = {"Riemann": 0, "exact, 1 node": 1, "exact, 2 nodes": 2, "exact, 4 nodes": 4}
+BATCH_NODES = {"Riemann": 0, "exact, 4 nodes": 4}
+BATCH_RATES = (0.2, 0.1, 0.05)
+HIDDEN = (16, 16)
+BATCH_WIDTH, BATCH_ROWS, BATCH_SIZE = 16, 200, 16
+
+
+class Shown(NamedTuple):
+    """The attributions of the first seed, ``toward`` the logit told [tested, rows].
+
+    ``chosen`` the test images, their labels and what is told of them, the samples that
+    support and oppose it most [tested, TOP], the labels of all samples.
+    """
+
+    chosen: np.ndarray
+    wanted: np.ndarray
+    told: np.ndarray
+    toward: np.ndarray
+    support: np.ndarray
+    against: np.ndarray
+    labels: np.ndarray
 
 
 @dataclasses.dataclass
 class Report:
     """All numbers of a run.
 
-    ``errors`` by form: [seeds, rates], over the change of the predictions;
-    ``retrieval`` by kind and seed; ``moved`` by width [seeds, points].
+    ``errors`` and, for ten digits in mini-batches, ``batch_errors`` by form: [seeds,
+    rates], over the change of the predictions; ``limit`` by seed the rate from which
+    full batches are unstable at the start; ``retrieval`` by kind and seed; by width
+    ``moved`` [seeds, points], and ``refit`` and ``flow`` [seeds], distances from the
+    trained network's predictions.
     """
 
     rates: list[float]
+    forms: list[str] = dataclasses.field(default_factory=lambda: list(NODES))
     errors: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    batch_errors: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    limit: list[float] = dataclasses.field(default_factory=list)
     retrieval: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     residual: list[float] = dataclasses.field(default_factory=list)
     accuracy: list[float] = dataclasses.field(default_factory=list)
     not_additive: list[float] = dataclasses.field(default_factory=list)
     moved: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
-    shown: Any = None
+    refit: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    flow: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    shown: Shown | None = None
 
     def slope(self, form: str) -> np.ndarray:
         """The exponent of the rate in the error, by seed."""
-        logs = np.log(np.maximum(self.errors[form], 1e-300))
-        return np.polyfit(np.log(self.rates), logs.T, 1)[0]
+        return _exponents(self.rates, self.errors[form])
+
+    def batch_slope(self, form: str) -> np.ndarray:
+        """The same for ten digits in mini-batches."""
+        return _exponents(BATCH_RATES, self.batch_errors[form])
+
+
+def _exponents(rates: Any, errors: np.ndarray) -> np.ndarray:
+    logs = np.log(np.maximum(errors, 1e-300))
+    return np.polyfit(np.log(rates), logs.T, 1)[0]
+
+
+def _courses(rates: Any, duration: float) -> np.ndarray:
+    """Rates by step [rates, steps], 0 from where ``duration`` is over."""
+    steps = np.array([round(duration / rate) for rate in rates])[:, None]
+    running = np.arange(steps.max()) < steps
+    return np.where(running, np.array(rates)[:, None], 0.0)
 
 
 def measure_completeness(
@@ -56,62 +101,124 @@ def measure_completeness(
 ) -> None:
     """Residuals of a scalar network on two digits, full batch, in float64."""
     x, y = two_digits(data, 3, 5, rows)
-    steps = [round(duration / rate) for rate in report.rates]
-    longest = max(steps)
-    rates = np.where(np.arange(longest) < np.array(steps)[:, None], 1.0, 0.0)
-    rates = rates * np.array(report.rates)[:, None]
+    rates = _courses(report.rates, duration)
     with jax.enable_x64(True):
-        order = jnp.broadcast_to(jnp.arange(len(x)), (longest, len(x)))
+        order = jnp.broadcast_to(jnp.arange(len(x)), (rates.shape[1], len(x)))
         args = jnp.asarray(x), jnp.asarray(y), order
         tested = jnp.asarray(vectors(data.test_images[:8]))
 
-        def run(seed: jax.Array, rate: jax.Array, nodes: int) -> tuple[Any, Any]:
-            params = init(jax.random.key(seed), (x.shape[1], 16, 16, 1))
-            trace = train_with_path_kernel(
-                scalar, square, params, *args, rate, tested, nodes=nodes
+        def run(given: Any, nodes: int) -> jax.Array:
+            seed, rate = given
+            params = init(jax.random.key(seed), (x.shape[1], *HIDDEN, 1))
+            return _miss(
+                train_with_path_kernel(
+                    scalar, square, params, *args, rate, tested, nodes=nodes
+                )
             )
-            change = jnp.abs(trace.final - trace.initial).max()
-            return jnp.abs(trace.residual).max() / change, trace.final
 
-        for form, nodes in NODES.items():
-            by_rate = jax.vmap(partial(run, nodes=nodes), (None, 0))
-            found, _ = jax.jit(jax.vmap(by_rate, (0, None)))(
-                jnp.asarray(seeds), jnp.asarray(rates)
-            )
-            report.errors[form] = np.asarray(found)
+        pairs = _pairs(seeds, np.broadcast_to(rates, (len(seeds), *rates.shape)))
+        for form in report.forms:
+            report.errors[form] = _mapped(partial(run, nodes=NODES[form]), pairs, seeds)
         _additivity(report, data, seeds, duration, rows)
+
+
+def _pairs(seeds: list[int], *of_rates: np.ndarray) -> Any:
+    """Every seed with what it has for every rate [seeds, rates, ...], one by one."""
+    repeated = np.repeat(np.asarray(seeds), of_rates[0].shape[1])
+    flat = (part.reshape(-1, *part.shape[2:]) for part in of_rates)
+    return tuple(jnp.asarray(part) for part in (repeated, *flat))
+
+
+def _mapped(run: Any, pairs: Any, seeds: list[int]) -> np.ndarray:
+    """[seeds, rates], in turn: a loop compiles several times faster than a batch."""
+    found = jax.jit(lambda given: jax.lax.map(run, given))(pairs)
+    return np.asarray(found).reshape(len(seeds), -1)
+
+
+def _miss(trace: Any) -> jax.Array:
+    """The largest residual over the largest change of a prediction."""
+    change = jnp.abs(trace.final - trace.initial).max()
+    return jnp.abs(trace.residual).max() / change
+
+
+def measure_batches(
+    report: Report, data: ImageData, seeds: list[int], duration: float
+) -> None:
+    """Residuals of ten logits in mini-batches, in float64; orders of their own."""
+    x = vectors(data.train_images[:BATCH_ROWS])
+    labels = np.asarray(data.train_labels)[:BATCH_ROWS]
+    rates = _courses(BATCH_RATES, duration)
+    count = rates.shape[1]
+    orders = [
+        [_order(len(x), count, BATCH_SIZE, (seed, k)) for k in range(len(rates))]
+        for seed in seeds
+    ]
+    with jax.enable_x64(True):
+        args = jnp.asarray(x), jnp.asarray(labels)
+        tested = jnp.asarray(vectors(data.test_images[:8]))
+
+        def run(given: Any, nodes: int) -> jax.Array:
+            seed, order, rate = given
+            sizes = x.shape[1], BATCH_WIDTH, data.num_classes
+            params = init(jax.random.key(seed), sizes)
+            course: Any = (*args, order, rate, tested)
+            return _miss(
+                train_with_path_kernel(
+                    apply, cross_entropy, params, *course, reduction="mean", nodes=nodes
+                )
+            )
+
+        turns = np.array(orders), np.broadcast_to(rates, (len(seeds), *rates.shape))
+        pairs = _pairs(seeds, *turns)
+        for form, nodes in BATCH_NODES.items():
+            found = _mapped(partial(run, nodes=nodes), pairs, seeds)
+            report.batch_errors[form] = found
+
+
+def _order(rows: int, steps: int, batch: int, seed: Any) -> np.ndarray:
+    """Samples of each step [steps, batch], every one once before any comes again."""
+    rng = np.random.default_rng(seed)
+    turns = [rng.permutation(rows) for _ in range(-(-steps * batch // rows))]
+    return np.concatenate(turns)[: steps * batch].reshape(steps, batch)
 
 
 def _additivity(
     report: Report, data: ImageData, seeds: list[int], duration: float, rows: int
 ) -> None:
     """How far f of both halves is from f of one + f of the other - f before."""
-    x, y = two_digits(data, 3, 5, rows)
+    inputs, targets = two_digits(data, 3, 5, rows)
+    x, y = jnp.asarray(inputs), jnp.asarray(targets)
     tested = jnp.asarray(vectors(data.test_images[:8]))
     rate = report.rates[-1]
     steps = round(duration / rate)
-    half = len(x) // 2
+    first = np.arange(len(x)) < len(x) // 2
+    weights = jnp.asarray(np.stack([first, ~first, first | ~first]), x.dtype)
 
-    def final(seed: int, places: np.ndarray) -> Any:
-        params = init(jax.random.key(seed), (x.shape[1], 16, 16, 1))
+    @jax.jit
+    def run(seed: jax.Array) -> tuple[jax.Array, ...]:
+        params = init(jax.random.key(seed), (x.shape[1], *HIDDEN, 1))
 
-        def step(params: Any, _: Any) -> tuple[Any, None]:
+        def final(weights: jax.Array) -> jax.Array:
             def total(p: Any) -> jax.Array:
-                rows = jax.vmap(lambda a, b: square(scalar(p, a), b))
-                return rows(jnp.asarray(x[places]), jnp.asarray(y[places])).sum()
+                return weights @ jax.vmap(lambda a, b: square(scalar(p, a), b))(x, y)
 
-            slope = jax.grad(total)(params)
-            return jax.tree.map(lambda p, g: p - rate * g, params, slope), None
+            def step(params: Any, _: Any) -> tuple[Any, None]:
+                slope = jax.grad(total)(params)
+                return jax.tree.map(lambda p, g: p - rate * g, params, slope), None
 
-        last, _ = jax.lax.scan(step, params, None, steps)
-        return [jax.vmap(partial(scalar, p))(tested) for p in (params, last)]
+            last, _ = jax.lax.scan(step, params, None, steps)
+            return jax.vmap(partial(scalar, last))(tested)
 
-    parts = [np.arange(half), np.arange(half, len(x)), np.arange(len(x))]
-    runs = [jax.jit(lambda seed, p=p: final(seed, p)) for p in parts]
-    for seed in seeds:
-        (before, one), (_, two), (_, both) = (run(seed) for run in runs)
+        before = jax.vmap(partial(scalar, params))(tested)
+        one, two, both = jax.lax.map(final, weights)
         gap = jnp.abs(both - (one + two - before)).max()
-        report.not_additive.append(float(gap / jnp.abs(both - before).max()))
+        kernel = tangent_kernel(scalar, params, x, x)
+        limit = 2 / jnp.linalg.norm(kernel, 2)
+        return gap / jnp.abs(both - before).max(), limit
+
+    found = [run(jnp.asarray(seed)) for seed in seeds]
+    report.not_additive = [float(gap) for gap, _ in found]
+    report.limit = [float(limit) for _, limit in found]
 
 
 def measure_attributions(
@@ -151,13 +258,10 @@ def measure_attributions(
         )
 
     for seed in seeds:
-        rng = np.random.default_rng(seed)
-        turns = [rng.permutation(len(x)) for _ in range(-(-steps * batch // len(x)))]
-        order = np.concatenate(turns)[: steps * batch].reshape(steps, batch)
+        order = _order(len(x), steps, batch, seed)
         trace = run(jnp.asarray(seed), jnp.asarray(order))
         guess = np.asarray(trace.final).argmax(-1)
-        change = np.abs(trace.final - trace.initial).max()
-        report.residual.append(float(np.abs(trace.residual).max() / change))
+        report.residual.append(float(_miss(trace)))
         report.accuracy.append(float((guess == y_test).mean()))
         toward = np.take_along_axis(
             np.asarray(trace.attributions), guess[:, None, None], 2
@@ -173,60 +277,10 @@ def measure_attributions(
             ("largest over all outputs", largest),
             ("nearest in pixels", near),
         ):
-            share = (labels[ids] == guess[:, None]).mean()
-            report.retrieval.setdefault(name, []).append(float(share))
+            for judged, wanted in (("", y_test), (TOLD, guess)):
+                share = (labels[ids] == wanted[:, None]).mean()
+                report.retrieval.setdefault(name + judged, []).append(float(share))
         if report.shown is None:
-            report.shown = chosen, support, against, toward, guess
-
-
-def measure_widths(
-    report: Report,
-    data: ImageData,
-    seeds: list[int],
-    *,
-    widths: list[int],
-    steps: int,
-    rows: int,
-) -> None:
-    """|K_t - K_0| / |K_0| along training, f = w . tanh(W x) / sqrt(width)."""
-    inputs, targets = two_digits(data, 3, 5, rows)
-    x, y = jnp.asarray(inputs, jnp.float32), jnp.asarray(targets, jnp.float32)
-
-    def run(seed: jax.Array, width: int) -> jax.Array:
-        # Entries of unit size, scaled in the network: the kernel is O(1) at any width.
-        scales = [1.0, 1 / width**0.5]
-        sizes = (x.shape[1], width), (width, 1)
-        params = [
-            {"kernel": jax.random.normal(key, size), "bias": jnp.zeros(size[1])}
-            for key, size in zip(
-                jax.random.split(jax.random.key(seed)), sizes, strict=True
+            report.shown = Shown(
+                chosen, y_test, guess, toward, support, against, labels
             )
-        ]
-
-        def scaled(params: Any) -> Any:
-            return [
-                {name: leaf * s for name, leaf in layer.items()}
-                for layer, s in zip(params, scales, strict=True)
-            ]
-
-        def kernel(params: Any) -> jax.Array:
-            return tangent_kernel(lambda p, row: scalar(scaled(p), row), params, x, x)
-
-        def total(params: Any) -> jax.Array:
-            inner = scaled(params)
-            return jax.vmap(lambda a, b: square(scalar(inner, a), b))(x, y).sum()
-
-        first = kernel(params)
-        rate = 0.5 / jnp.linalg.norm(first, 2)  # a stable rate at any width
-
-        def step(params: Any, _: Any) -> tuple[Any, jax.Array]:
-            slope = jax.grad(total)(params)
-            params = jax.tree.map(lambda p, g: p - rate * g, params, slope)
-            moved = jnp.linalg.norm(kernel(params) - first) / jnp.linalg.norm(first)
-            return params, moved
-
-        return jax.lax.scan(step, params, None, steps)[1]
-
-    for width in widths:
-        every = jax.jit(jax.vmap(partial(run, width=width)))
-        report.moved[width] = np.asarray(every(jnp.asarray(seeds)))

@@ -51,6 +51,7 @@ from kexue_jax.attention.low_rank import (
     strided_attention,
 )
 from kexue_jax.attention.merging import merge_attention
+from kexue_jax.attention.mitchell import mitchell_attention
 from kexue_jax.attention.performer import (
     generalized_features,
     log_softmax_features,
@@ -98,6 +99,8 @@ __all__ = [
     "blockwise_attention",
     "dense_attention",
     "merge_attention",
+    # mitchell
+    "mitchell_attention",
     # Taylor
     "binomial_features",
     "blockwise_taylor_attention",

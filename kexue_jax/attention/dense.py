@@ -91,7 +91,14 @@ def scaled_scores(q: jax.Array, k: jax.Array, scale: Any) -> jax.Array:
 
 
 def masked_part(scores: jax.Array, keep: jax.Array, v: jax.Array) -> AttentionPart:
-    """Attention of scores [..., n, m] over the pairs to keep; rows without any give 0.
+    """Attention of scores [..., n, m] over the pairs to keep; 0 where there is none."""
+    weights, lse = masked_weights(scores, keep)
+    out = jnp.einsum("...nm,...me->...ne", weights, v.astype(scores.dtype))
+    return AttentionPart(out.astype(v.dtype), lse)
+
+
+def masked_weights(scores: jax.Array, keep: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The softmax over the pairs to keep, and the logarithm of its normalizer.
 
     The double ``where`` keeps gradients finite where a row has no key.
     """
@@ -100,6 +107,5 @@ def masked_part(scores: jax.Array, keep: jax.Array, v: jax.Array) -> AttentionPa
     top = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
     weights = jnp.where(keep, jnp.exp(scores - top), 0)
     total = jnp.where(some, weights.sum(-1, keepdims=True), 1)
-    out = jnp.einsum("...nm,...me->...ne", weights / total, v.astype(scores.dtype))
     lse = jnp.where(some, top + jnp.log(total), -jnp.inf)
-    return AttentionPart(out.astype(v.dtype), lse[..., 0])
+    return weights / total, lse[..., 0]

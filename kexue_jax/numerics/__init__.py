@@ -1,10 +1,28 @@
-"""Elementary functions: polynomials in place of the exponential."""
+"""Elementary functions and arithmetic: polynomials, bit patterns, powers."""
 
 from kexue_jax.numerics.exp_taylor import (
     TaylorMin,
     log_taylor_exp,
     taylor_exp,
     taylor_min,
+)
+from kexue_jax.numerics.mitchell import (
+    lmul,
+    lmul_offset,
+    mitchell_div,
+    mitchell_mul,
+)
+from kexue_jax.numerics.mitchell_errors import mitchell_relative_error, optimal_offset
+from kexue_jax.numerics.mitchell_functions import (
+    mitchell_exp2,
+    mitchell_log2,
+    mitchell_rsqrt,
+    mitchell_sqrt,
+)
+from kexue_jax.numerics.mitchell_matmul import (
+    mitchell_conv,
+    mitchell_dot_general,
+    mitchell_matmul,
 )
 from kexue_jax.numerics.powers import (
     PowerLimits,
@@ -24,6 +42,23 @@ __all__ = [
     "log_taylor_exp",
     "taylor_exp",
     "taylor_min",
+    # mitchell
+    "lmul",
+    "lmul_offset",
+    "mitchell_div",
+    "mitchell_mul",
+    # mitchell_errors
+    "mitchell_relative_error",
+    "optimal_offset",
+    # mitchell_functions
+    "mitchell_exp2",
+    "mitchell_log2",
+    "mitchell_rsqrt",
+    "mitchell_sqrt",
+    # mitchell_matmul
+    "mitchell_conv",
+    "mitchell_dot_general",
+    "mitchell_matmul",
     # powers
     "PowerLimits",
     "compare_consecutive_powers",

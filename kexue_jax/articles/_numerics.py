@@ -20,6 +20,7 @@ ROWS = (
             "numerics.power_limits",
         ),
         tests=("tests/numerics/test_powers.py",),
+        experiments=("experiments.powers",),
     ),
     Article(
         7309,

@@ -56,7 +56,9 @@ def experiments() -> dict[str, set[int]]:
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         ids = re.findall(r"kexue\.fm/archives/(\d+(?:(?:,\s| and )\d+)*)", doc)
         name = path.relative_to(folder).parts[0].removesuffix(".py")
-        found[f"experiments.{name}"] = set(map(int, re.findall(r"\d+", " ".join(ids))))
+        numbers = set(map(int, re.findall(r"\d+", " ".join(ids))))
+        early = {0} if "(kexue.fm, an early post)" in doc else set()
+        found[f"experiments.{name}"] = numbers | early
     return found
 
 

@@ -24,7 +24,7 @@ def test_failures_are_counted_across_chunks_and_the_last_is_not_counted_twice() 
         "odd", lambda n: jnp.where((n % 2 == 1) & (n > 2), -1, 1 - 2 * (n <= 2))
     )
     for chunk in (1, 3, 7, 100):
-        assert failures(wrong, 0, 20, chunk) == Failures(9 - 1, 3)
+        assert failures(wrong, 0, 20, chunk) == Failures(9, 3)
 
 
 @pytest.mark.parametrize(("name", "first"), [(FLOATS, 27), (INTEGERS, 9)])

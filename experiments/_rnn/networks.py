@@ -15,7 +15,6 @@ from kexue_jax.theory import (
     jacobian_profile,
     lstm_cell,
     merged_gate_gru_cell,
-    one_step_derivative_terms,
     reset_last_cell,
     scan_rnn,
     simple_rnn_cell,
@@ -54,23 +53,6 @@ class Task(NamedTuple):
     test: np.ndarray
     inputs: int
     outputs: int
-
-
-class Outcome(NamedTuple):
-    """What a training has come to, one entry a model.
-
-    ``score`` is accuracy or loss; ``profile`` [models, n] the logarithms of norms on
-    test rows; ``keep`` and ``log_keep`` means of the gate that keeps and of its
-    logarithm; ``terms`` [models, m] mean sizes of the addends of the derivative;
-    ``losses`` [models, steps].
-    """
-
-    score: np.ndarray
-    profile: np.ndarray
-    keep: np.ndarray
-    log_keep: np.ndarray
-    terms: np.ndarray
-    losses: np.ndarray
 
 
 def zeros(cell: str, rows: int, width: int) -> Any:
@@ -149,32 +131,6 @@ def _order(task: Task, seed: int, steps: int, batch: int) -> np.ndarray:
     return (begin[None] + np.arange(steps)[:, None]) % len(task.train)
 
 
-def judge_models(
-    task: Task, cell: str, params: Any, losses: np.ndarray, width: int
-) -> Outcome:
-    """Score, profile and gates of trained models on the test rows."""
-    rows = jnp.asarray(task.test)
-
-    def one(params: Any) -> tuple[jax.Array, ...]:
-        state = zeros(cell, len(rows), width)
-        _, found = logits(params, cell, state, rows[:, :-1], task.kind)
-        if task.kind == "label":
-            score = (found[:, -1].argmax(-1) == rows[:, -1]).mean()
-        else:
-            score = loss(params, cell, state, rows, task.kind)[0]
-        few = params["word"][rows[:8, :-1]]
-        first = zeros(cell, len(few), width)
-        return (
-            score,
-            profile_of(cell, params["cell"], first, few),
-            *gates(cell, params["cell"], first, few),
-        )
-
-    found = jax.jit(jax.vmap(one))(params)
-    score, profile, keep, log_keep, terms = map(np.asarray, found)
-    return Outcome(score, profile, keep, log_keep, terms, losses)
-
-
 def profile_of(cell: str, params: Any, state: Any, xs: jax.Array) -> jax.Array:
     """The mean over rows of log(|M_k| / sqrt(N)) by probes."""
     probe: dict[str, Any] = {"method": "probe", "num_probes": 8}
@@ -182,40 +138,3 @@ def profile_of(cell: str, params: Any, state: Any, xs: jax.Array) -> jax.Array:
         CELLS[cell][1], params, state, xs, key=jax.random.key(0), **probe
     )
     return found.frobenius.mean(0)
-
-
-def gates(cell: str, params: Any, state: Any, xs: jax.Array) -> tuple[jax.Array, ...]:
-    """Means of the gate that keeps and of its logarithm, sizes of the addends."""
-    kind, run = CELLS[cell]
-
-    def step(state: Any, x: jax.Array) -> tuple[Any, jax.Array]:
-        terms = one_step_derivative_terms(params, state, x, kind=kind)
-        return run(params, state, x)[0], terms
-
-    _, terms = jax.lax.scan(step, state, jnp.moveaxis(xs, 1, 0))
-    kept = terms[:, :, 0]
-    sizes = jnp.abs(terms).mean((0, 1, 3))
-    logs = jnp.log(jnp.maximum(jnp.abs(kept), 1e-30)).mean()
-    return kept.mean(), logs, sizes
-
-
-def profiles_at_start(
-    models: list[Model], width: int, length: int, scale: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Profiles [models, length] on unit normal inputs, and mean logs of the gate."""
-    cell = models[0].cell
-    keys = jax.vmap(jax.random.key)(jnp.asarray([m.seed for m in models]))
-    biases = jnp.asarray([m.bias for m in models], jnp.float32)
-
-    def one(key: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
-        first, second = jax.random.split(key)
-        sizes = {"inputs": width, "hidden": width}
-        params = init_rnn(first, kind=CELLS[cell][0], keep_bias=bias, **sizes)
-        params["u"] = scale * params["u"]
-        xs = jax.random.normal(second, (2, length, width), jnp.float32)
-        state = zeros(cell, 2, width)
-        _, logs, _ = gates(cell, params, state, xs)
-        return profile_of(cell, params, state, xs), logs
-
-    found = jax.jit(jax.vmap(one))(keys, biases)
-    return np.asarray(found[0]), np.asarray(found[1])

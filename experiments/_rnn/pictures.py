@@ -41,46 +41,64 @@ def _name(cell: str, bias: float) -> str:
 
 
 def _starts(run: Run, report: Report) -> None:
-    """One diagram of all cells, and one of the biases of each."""
+    """One diagram of all cells, one of larger U, one of biases, one of an LSTM."""
     for title, keep in (
         ("profile_start", lambda bias, scale: scale == 1.0 and bias == 0),
         ("profile_scaled", lambda bias, scale: scale != 1.0),
         ("profile_biases", lambda bias, scale: scale == 1.0 and bias > 0),
     ):
         series: dict[str, Any] = {}
-        for (cell, bias, scale), profile in report.starts.items():
+        for (cell, bias, scale), start in report.starts.items():
             if keep(bias, scale):
                 name = _name(cell, bias) + (f", U x {scale:g}" if scale != 1 else "")
-                steps = np.arange(1, profile.shape[1] + 1)
-                series[name] = steps, np.exp(profile.mean(0))
-        if series:
-            curves(
-                run.path(f"{title}.png"),
-                series,
-                xlabel="steps k between the states, before training",
-                ylabel="norm of the derivative",
-                log_y=True,
-            )
-
-
-def _trained(run: Run, report: Report) -> None:
-    """Profiles after training, beside the product of the forget gates."""
-    series: dict[str, Any] = {}
-    for cell in report.long:
-        bias = max(report.biases(cell), key=lambda b, c=cell: _accuracy(report, c, b))
-        profile = report.of("long", cell, bias, "profile").mean(0)
-        steps = np.arange(1, len(profile) + 1)
-        series[_name(cell, bias)] = steps, np.exp(profile)
+                series[name] = _curve(start.profile)
+        _norms(run, title, series, "before training")
+    series = {}
+    for (cell, bias, _), start in report.starts.items():
         if cell == "lstm":
-            log_keep = report.of("long", cell, bias, "log_keep").mean()
-            series["product of f"] = steps, np.exp(log_keep * steps)
+            series |= _beside(_name(cell, bias), *start[:3])
+    _norms(run, "gates_start", series, "before training")
+
+
+def _curve(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps k and the geometric mean over seeds."""
+    return np.arange(1, logs.shape[1] + 1), np.exp(logs.mean(0))
+
+
+def _beside(name: str, profile: Any, product: Any, alone: Any) -> dict[str, Any]:
+    """A profile beside the two products of gates."""
+    return {
+        name: _curve(profile),
+        f"{name}: product of mean f": _curve(product),
+        f"{name}: f alone, unit by unit": _curve(alone),
+    }
+
+
+def _norms(run: Run, title: str, series: dict[str, Any], when: str) -> None:
+    if not series:
+        return
     curves(
-        run.path("profile_trained.png"),
+        run.path(f"{title}.png"),
         series,
-        xlabel="steps k between the states, trained on the long task, best bias",
+        xlabel=f"steps k between the states, {when}",
         ylabel="norm of the derivative",
         log_y=True,
     )
+
+
+def _trained(run: Run, report: Report) -> None:
+    """Profiles after training; those of an LSTM beside products of its gates."""
+    series: dict[str, Any] = {}
+    for cell in report.long:
+        bias = max(report.biases(cell), key=lambda b, c=cell: _accuracy(report, c, b))
+        series[_name(cell, bias)] = _curve(report.of("long", cell, bias, "profile"))
+    _norms(run, "profile_trained", series, "trained on the long task, best bias")
+    series = {}
+    for bias in report.biases("lstm") if "lstm" in report.long else []:
+        fields = ("profile", "product", "alone")
+        found = [report.of("long", "lstm", bias, field) for field in fields]
+        series |= _beside(_name("lstm", bias), *found)
+    _norms(run, "gates_trained", series, "trained on the long task")
 
 
 def _accuracy(report: Report, cell: str, bias: float) -> float:
@@ -98,6 +116,4 @@ def _addends(run: Run, report: Report) -> None:
                 row = groups.setdefault(f"term {number + 1}", {})
                 row[_name(cell, bias)] = terms[:, number].tolist()
     if groups:
-        bars(
-            run.path("addends.png"), groups, ylabel="mean size of the addends, trained"
-        )
+        bars(run.path("addends.png"), groups, ylabel="norms of the addends, trained")

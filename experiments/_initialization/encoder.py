@@ -29,6 +29,19 @@ class Encoder(NamedTuple):
     wiring: str = "post"
     start: str = "lecun"
 
+    @property
+    def weight(self) -> float:
+        """DeepNorm's weight of the stream, 1 in any other wiring."""
+        if self.wiring != "deepnorm":
+            return 1.0
+        return deepnorm_constants(num_layers=self.layers).alpha
+
+    @property
+    def general(self) -> "Encoder":
+        """The encoder whose program runs this one, given its weight and its gains."""
+        wiring = {"post": "deepnorm", "none": "rezero"}.get(self.wiring, self.wiring)
+        return self._replace(wiring=wiring, start="any")
+
 
 def kernel(start: str, width: int) -> Callable[..., jax.Array]:
     """The initializer of a kernel [layers, in, out] by the name of the start.
@@ -44,6 +57,11 @@ def kernel(start: str, width: int) -> Callable[..., jax.Array]:
 
 def init(key: jax.Array, encoder: Encoder) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parameters of attention and of the feed-forward part, stacked by layer."""
+    return rewired(drawn(key, encoder), encoder)
+
+
+def drawn(key: jax.Array, encoder: Encoder) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters as they are in every wiring before ``rewired``."""
     d, n = encoder.width, encoder.layers
     draw = kernel(encoder.start, d)
     keys = iter(jax.random.split(key, 6))
@@ -52,14 +70,21 @@ def init(key: jax.Array, encoder: Encoder) -> tuple[dict[str, Any], dict[str, An
         "up": draw(next(keys), (n, d, 4 * d)),
         "down": draw(next(keys), (n, 4 * d, d)),
     }
-    if encoder.wiring == "deepnorm":
-        gain = deepnorm_constants(num_layers=n).gain
-        for tree, names in ((attention, "vo"), (forward, ("up", "down"))):
-            tree.update({name: gain * tree[name] for name in names})
     for tree in (attention, forward):
         tree["scale"], tree["offset"] = jnp.ones((n, d)), jnp.zeros((n, d))
-        if encoder.wiring == "rezero":
-            tree["gain"] = jnp.zeros(n)
+    return attention, forward
+
+
+def rewired(params: Any, encoder: Encoder) -> tuple[dict[str, Any], dict[str, Any]]:
+    """DeepNorm's smaller kernels, ReZero's gains of zero."""
+    attention, forward = map(dict, params)
+    if encoder.wiring == "deepnorm":
+        gain = deepnorm_constants(num_layers=encoder.layers).gain
+        for tree, names in ((attention, "vo"), (forward, ("up", "down"))):
+            tree.update({name: gain * tree[name] for name in names})
+    if encoder.wiring == "rezero":
+        for tree in (attention, forward):
+            tree["gain"] = jnp.zeros(encoder.layers)
     return attention, forward
 
 
@@ -81,18 +106,19 @@ def feed_forward(p: dict[str, Any], x: jax.Array) -> jax.Array:
     return jax.nn.gelu(x @ p["up"]) @ p["down"]
 
 
-def sublayers(encoder: Encoder, alpha: Any = None) -> tuple[Callable[..., Any], ...]:
+def sublayers(
+    encoder: Encoder, alpha: Any = None, weight: Any = None
+) -> tuple[Callable[..., Any], ...]:
     """The two sublayers, as signal_gradient_profile takes them.
 
     ``alpha`` weighs every branch in place of a trained gain: the author's warm-up.
+    ``weight`` is that of the stream, the encoder's own without.
     """
-    weight = 1.0
-    if encoder.wiring == "deepnorm":
-        weight = deepnorm_constants(num_layers=encoder.layers).alpha
+    weight = encoder.weight if weight is None else weight
 
     def wired(branch: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         def sublayer(p: dict[str, Any], x: jax.Array, tap: Any) -> jax.Array:
-            gain = p["gain"] if encoder.wiring == "rezero" else 1.0
+            gain = p.get("gain", 1.0)
             return residual_block(
                 x,
                 lambda h: tap(branch(p, h)),
@@ -110,9 +136,11 @@ def sublayers(encoder: Encoder, alpha: Any = None) -> tuple[Callable[..., Any], 
     )
 
 
-def run(params: Any, x: jax.Array, encoder: Encoder, alpha: Any = None) -> jax.Array:
+def run(
+    params: Any, x: jax.Array, encoder: Encoder, alpha: Any = None, weight: Any = None
+) -> jax.Array:
     """The encoder's result for x [..., n, d], without a norm at the end."""
-    parts = sublayers(encoder, alpha)
+    parts = sublayers(encoder, alpha, weight)
 
     def layer(x: jax.Array, own: Any) -> tuple[jax.Array, None]:
         for part, p in zip(parts, own, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments._harness.figures import curves
 from experiments._harness.workdir import Run
-from experiments._initialization.claims import Report
+from experiments._initialization.claims import BELOW, Report
 
 
 def draw(run: Run, report: Report) -> None:
@@ -38,9 +38,14 @@ def draw(run: Run, report: Report) -> None:
                 log_y=True,
             )
     losses: dict[str, Any] = {}
+    ends = np.zeros(2, int)
     for way, outcome in report.outcomes.items():
         mean = smooth(outcome.losses.mean(0))
         losses[way.name] = (np.arange(len(mean)), mean)
+        ends = np.array([0, len(mean) - 1])
+    level = float(report.unigram.mean())
+    losses["unigram entropy"] = ends, np.full(2, level)
+    losses["level of success"] = ends, np.full(2, level - BELOW)
     curves(run.path("losses.png"), losses, ylabel="loss of hidden bytes, nats")
     scales: dict[str, Any] = {}
     for way, outcome in report.heads.items():

@@ -8,9 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._initialization.encoder import Encoder, init, sublayers
+from experiments._initialization.encoder import (
+    Encoder,
+    drawn,
+    rewired,
+    run,
+    sublayers,
+)
 from kexue_jax.theory import (
-    deepnorm_constants,
     layer_norm,
     signal_gradient_profile,
     stream_moments,
@@ -21,7 +26,8 @@ from kexue_jax.theory import (
 class Signal(NamedTuple):
     """Of one encoder, [seeds, sublayers + 1] each, and of the kernels by layer.
 
-    ``predicted`` is the identity path's gradient by the moments of the branches.
+    ``predicted`` is the identity path's gradient by the moments of the branches;
+    ``alike`` [seeds] the mean cosine of two tokens of a row in the last stream.
     """
 
     stream: np.ndarray
@@ -30,24 +36,49 @@ class Signal(NamedTuple):
     predicted: np.ndarray
     queries: np.ndarray
     up: np.ndarray
+    alike: np.ndarray
 
 
-def measure(encoder: Encoder, tokens: np.ndarray, seeds: Sequence[int]) -> Signal:
-    """The Signal of the seeds' encoders on embedded bytes [batch, n]."""
-    profiles = []
-    for seed in seeds:
-        given = _drawn(jax.random.key(seed), tokens, encoder)
-        profiles.append(_program(encoder._replace(start="any"))(*given))
-    found = jax.tree.map(lambda *leaves: np.stack(leaves), *profiles)
-    predicted = [_predicted(encoder, rms) for rms in found.branch_rms]
-    attention, forward = found.grad_params
+def measure(
+    encoders: Sequence[Encoder], tokens: np.ndarray, seeds: Sequence[int]
+) -> dict[Encoder, Signal]:
+    """The Signals of encoders on embedded bytes [batch, n], each draw made once."""
+    plain = list(dict.fromkeys(e._replace(wiring="post") for e in encoders))
+    found: dict[Encoder, list[Any]] = {encoder: [] for encoder in encoders}
+    for start in plain:
+        for seed in seeds:
+            given = _drawn(jax.random.key(seed), tokens, start)
+            for encoder in encoders:
+                if encoder._replace(wiring="post") == start:
+                    found[encoder].append(_measured(encoder, *given))
+    return {encoder: _signal(encoder, parts) for encoder, parts in found.items()}
+
+
+def _measured(encoder: Encoder, params: Any, x: jax.Array, target: jax.Array) -> Any:
+    """The profile of one seed; one program for all starts, and for two wirings."""
+    params = rewired(params, encoder)
+    if encoder.wiring == "none":
+        params = tuple({**p, "gain": jnp.ones(encoder.layers)} for p in params)
+    normed = encoder.wiring in ("post", "deepnorm")
+    weight = np.float32(encoder.weight)
+    found = _program(encoder.general, normed)(params, x, target, weight)
+    return jax.tree.map(np.asarray, found)
+
+
+def _signal(encoder: Encoder, found: list[Any]) -> Signal:
+    """The seeds' profiles side by side, and what moments say of them."""
+    profiles = [profile for profile, _ in found]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *profiles)
+    predicted = [_predicted(encoder, rms) for rms in stacked.branch_rms]
+    attention, forward = stacked.grad_params
     return Signal(
-        found.stream_rms,
-        found.grad_stream,
-        found.grad_identity,
+        stacked.stream_rms,
+        stacked.grad_stream,
+        stacked.grad_identity,
         np.stack(predicted),
         attention["q"],
         forward["up"],
+        np.array([alike for _, alike in found], np.float64),
     )
 
 
@@ -59,31 +90,39 @@ def _drawn(key: jax.Array, tokens: jax.Array, encoder: Encoder) -> Any:
     words = draw(keys[0], (256, encoder.width))[tokens]
     places = draw(keys[1], (tokens.shape[1], encoder.width))
     x = layer_norm(words + places[None], eps=1e-12)
-    return init(keys[3], encoder), x, jax.random.normal(keys[2], x.shape, x.dtype)
+    return drawn(keys[3], encoder), x, jax.random.normal(keys[2], x.shape, x.dtype)
 
 
 @functools.cache
-def _program(encoder: Encoder) -> Callable[..., Any]:
-    """The profile of an encoder, whatever its start."""
-    parts = sublayers(encoder)
-    normed = encoder.wiring in ("post", "deepnorm")
+def _program(encoder: Encoder, normed: bool) -> Callable[..., Any]:
+    """The profile of an encoder, whatever its start, and how alike its tokens end."""
 
-    def profile(params: Any, x: jax.Array, target: jax.Array) -> Any:
+    def profile(params: Any, x: jax.Array, target: jax.Array, weight: Any) -> Any:
+        parts = sublayers(encoder, weight=weight)
+
         def f(h: jax.Array) -> jax.Array:
             return jnp.vdot(h if normed else layer_norm(h), target) / h.shape[0]
 
-        return signal_gradient_profile(parts, params, x, f)
+        last = run(params, x, encoder, weight=weight)
+        return signal_gradient_profile(parts, params, x, f), _alike(last)
 
     return jax.jit(profile)
 
 
+def _alike(x: jax.Array) -> jax.Array:
+    """The mean cosine of two different tokens of a row, x [batch, n, d]."""
+    unit = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+    n = x.shape[1]
+    total = jnp.sum(jnp.square(jnp.sum(unit, axis=1)), axis=-1)
+    return jnp.mean((total - n) / (n * (n - 1)))
+
+
 def _predicted(encoder: Encoder, branch_rms: np.ndarray) -> np.ndarray:
     """The share of the last gradient that comes down to each sublayer's input."""
-    alpha = 1.0
-    if encoder.wiring == "deepnorm":
-        alpha = deepnorm_constants(num_layers=encoder.layers).alpha
     wiring = "none" if encoder.wiring == "rezero" else encoder.wiring
-    moments = stream_moments(jnp.asarray(branch_rms**2), wiring=wiring, alpha=alpha)
+    moments = stream_moments(
+        jnp.asarray(branch_rms**2), wiring=wiring, alpha=encoder.weight
+    )
     identity = np.asarray(moments.identity)
     return identity[-1] / identity
 

@@ -89,13 +89,18 @@ def init(key: jax.Array, way: Way, length: int) -> dict[str, Any]:
 
 
 def loss(
-    params: dict[str, Any], tokens: Any, hidden: Any, way: Way, alpha: Any
+    params: dict[str, Any],
+    tokens: Any,
+    hidden: Any,
+    way: Way,
+    alpha: Any = None,
+    weight: Any = None,
 ) -> jax.Array:
     """The mean cross entropy of the hidden bytes of tokens [batch, n]."""
     seen = jnp.where(hidden, MASK, tokens)
     x = params["words"][seen] + params["places"][None]
     x = layer_norm(x, params["norm"]["scale"], params["norm"]["offset"], eps=1e-12)
-    h = encoders.run(params["layers"], x, way.encoder, alpha)
+    h = encoders.run(params["layers"], x, way.encoder, alpha, weight)
     if "last" in params:
         h = layer_norm(h, params["last"]["scale"], params["last"]["offset"])
     logits = mlm_logits(h, params["words"], params["bias"], params.get("head"))
@@ -114,6 +119,17 @@ def batches(text: TextData, plan: Plan, seed: int) -> tuple[np.ndarray, np.ndarr
     return tokens.astype(np.int32), draw.random(tokens.shape) < HIDDEN
 
 
+def unigram(text: TextData, plan: Plan, seeds: Sequence[int]) -> np.ndarray:
+    """The entropy of all hidden bytes of a training, by seed, in nats."""
+    found = []
+    for seed in seeds:
+        tokens, hidden = batches(text, plan, seed)
+        counts = np.bincount(tokens[hidden], minlength=VOCABULARY)
+        shares = counts[counts > 0] / counts.sum()
+        found.append(-float((shares * np.log(shares)).sum()))
+    return np.array(found)
+
+
 def train(text: TextData, way: Way, plan: Plan, seeds: Sequence[int]) -> Outcome:
     """All seeds in one program; Adam, no decay of anything."""
     drawn = [batches(text, plan, seed) for seed in seeds]
@@ -125,8 +141,9 @@ def train(text: TextData, way: Way, plan: Plan, seeds: Sequence[int]) -> Outcome
     flat = np.ones_like(rising)
     rates = np.float32(plan.rate) * (rising if way.warmup == "rate" else flat)
     alphas = rising if way.warmup == "alpha" else flat
-    program = _program(way.encoder._replace(start="any"), way.head)
-    losses, scales = program(stacked, tokens, hidden, rates, alphas)
+    weight = np.float32(way.encoder.weight)
+    program = _program(way.encoder.general, way.head)
+    losses, scales = program(stacked, tokens, hidden, weight, rates, alphas)
     return Outcome(np.asarray(losses), np.asarray(scales))
 
 
@@ -141,17 +158,17 @@ def _program(encoder: Encoder, head: bool) -> Callable[..., Any]:
     """The training of an encoder, whatever its start and its warm-up."""
     way, adam = Way(encoder, head=head), optax.scale_by_adam()
 
-    def one(params: Any, tokens: Any, hidden: Any, rates: Any, alphas: Any) -> Any:
+    def one(params: Any, tokens: Any, hidden: Any, weight: Any, *course: Any) -> Any:
         def step(state: Any, batch: Any) -> Any:
             params, moments = state
             seen, rate, alpha = batch
-            objective = functools.partial(loss, way=way, alpha=alpha)
+            objective = functools.partial(loss, way=way, alpha=alpha, weight=weight)
             value, grads = jax.value_and_grad(objective)(params, *seen)
             updates, moments = adam.update(grads, moments)
             params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
             return (params, moments), value
 
-        steps = ((tokens, hidden), rates, alphas)
+        steps = ((tokens, hidden), *course)
         (params, _), losses = jax.lax.scan(step, (params, adam.init(params)), steps)
         scales = jnp.stack([p["scale"] for p in params["layers"]], axis=1)
         return losses, scales.mean(-1).ravel()

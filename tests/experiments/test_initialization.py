@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments._harness.data_text import TextData
 from experiments._harness.errors import UserError
 from experiments._initialization import claims, encoder, training
 from experiments._initialization.encoder import Encoder
@@ -20,11 +21,12 @@ def gradients(first):
     return np.tile(np.geomspace(first, 1, 5), (SEEDS, 1))
 
 
-def signal(whole, identity, predicted=None):
+def signal(whole, identity, predicted=None, queries=1e6):
     path = gradients(identity)
     shown = path if predicted is None else gradients(predicted)
     ones = np.ones((SEEDS, 5))
-    return Signal(ones, gradients(whole), path, shown, ones, ones)
+    given = gradients(whole), path, shown, gradients(queries), ones
+    return Signal(ones, *given, np.ones(SEEDS))
 
 
 def outcome(level, last_scale=1.0):
@@ -51,7 +53,7 @@ def report():
     }
     outcomes[way(warmup="alpha")] = outcome(2.0)
     heads = {way(head=True): outcome(2.0), way(head=False): outcome(2.0, 1.5)}
-    return claims.Report(signals, outcomes, heads)
+    return claims.Report(signals, outcomes, heads, np.array([2.9, 3.0]))
 
 
 def verdicts(found):
@@ -67,8 +69,9 @@ CHANGES = {
     1: ("post", signal(0.9, 0.05)),
     2: ("pre", signal(2.0, 0.5)),
     3: ("deepnorm", signal(3.0, 0.9)),
+    4: ("post", signal(0.05, 0.05, queries=2.0)),
 }
-OTHERS = {5: way(start="0.02"), 6: way(warmup="rate"), 7: way(wiring="pre")}
+OTHERS = {6: way(start="0.02"), 7: way(warmup="rate"), 8: way(wiring="pre")}
 
 
 def replaced(place):
@@ -78,9 +81,9 @@ def replaced(place):
         return found._replace(
             signals={**found.signals, Encoder(8, 2, 2, wiring): wrong}
         )
-    if place == 4:
+    if place == 5:
         return found._replace(outcomes={**found.outcomes, way(): outcome(2.1)})
-    if place == 9:
+    if place == 10:
         return found._replace(
             heads={way(head=True): outcome(2.0, 1.5), way(head=False): outcome(2.0)}
         )
@@ -88,13 +91,44 @@ def replaced(place):
     return found._replace(outcomes={**found.outcomes, rival: outcome(3.5)})
 
 
-@pytest.mark.parametrize("place", range(10))
+@pytest.mark.parametrize("place", range(11))
 def test_each_claim_is_refuted_where_it_is_false(place) -> None:
     assert verdicts(replaced(place))[place] == "refuted"
 
 
 def test_a_diverged_training_counts_as_a_large_loss() -> None:
     assert (outcome(np.nan).last == 99).all()
+
+
+@pytest.mark.parametrize(
+    ("level", "wanted"),
+    [(2.65, [0, 1]), (2.59, [1, 1]), (2.71, [0, 0]), (np.nan, [0, 0])],
+)
+def test_success_is_a_finite_loss_well_below_the_entropy_of_bytes(
+    level, wanted
+) -> None:
+    found = report()
+    found = found._replace(outcomes={**found.outcomes, way(): outcome(level)})
+    assert found.succeeded(way()).tolist() == wanted
+
+
+def test_entropy_of_hidden_bytes_is_that_of_their_shares() -> None:
+    letters = np.array([65, 66], np.uint8)[np.arange(4000) % 2]
+    text = TextData(letters, letters, "", "")
+    found = training.unigram(text, Plan(50, 4, 10, 1e-3, 1), [0, 1])
+    np.testing.assert_allclose(found, np.log(2), rtol=0.02)
+
+
+def test_wirings_that_share_a_program_are_what_they_are_alone() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32)
+    for wiring in encoder.WIRINGS:
+        sizes = Encoder(8, 2, 2, wiring)
+        params = encoder.init(jax.random.key(0), sizes)
+        wanted = encoder.run(params, x, sizes)
+        if wiring == "none":
+            params = tuple({**p, "gain": jnp.ones(2)} for p in params)
+        found = encoder.run(params, x, sizes.general, weight=sizes.weight)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("wiring", ["post", "none", "rezero", "deepnorm"])

@@ -59,8 +59,10 @@ def train_with_path_kernel(
     Article: kexue.fm/archives/8009.  Paper: arXiv 2012.00152, 2308.00824.
     Differs: the article has the limit of a small rate and all samples at each step.
     Attributions are summed with the rounding errors carried along.
-    Cost: a step of training and one of ``path_step`` each; memory of the attributions
-    and of ``path_step``.
+    Cost: a step of training and a ``path_step`` of its b samples each; with
+    ``record_every`` = r > 1 a ``path_step`` of all n samples once in r steps, n / r a
+    step, which pays where r > n / b. Memory of the attributions, with r > 1 half as
+    much again, and of ``path_step``.
     Raises: TypeError or ValueError for a bad argument.
     Example:
         >>> import jax.numpy as jnp
@@ -82,15 +84,16 @@ def train_with_path_kernel(
     if reduction == "mean":
         rates = rates / order.shape[1]
 
-    one, several = _steps(apply_fn, loss, x, y, x_test, nodes, chunk)
+    one, several, velocity = _steps(apply_fn, loss, x, y, x_test, nodes, chunk)
     zeros = jnp.zeros((len(x_test), len(x), *((outs,) if outs else ())), x.dtype)
-    first = params, (zeros, zeros)
+    first: Any = params, (zeros, zeros)
     course = (order, rates)
     if record_every > 1:
+        first = *first, velocity(params)
         course = jax.tree.map(
             lambda v: v.reshape(-1, record_every, *v.shape[1:]), course
         )
-    (last, (sums, _)), _ = lax.scan(
+    (last, (sums, _), *_), _ = lax.scan(
         one if record_every == 1 else several, first, course
     )
     initial, final = (
@@ -105,8 +108,12 @@ def train_with_path_kernel(
 
 def _steps(
     apply_fn: Apply, loss: Loss, x: Any, y: Any, x_test: Any, nodes: int, chunk: Any
-) -> tuple[Any, Any]:
-    """The body of the loop for each step, and that for several steps at a time."""
+) -> tuple[Any, Any, Any]:
+    """The loop's body for each step, that for several, and all velocities at a point.
+
+    A velocity is what a sample adds to a prediction in a unit of time; several steps
+    hand the last on, so that each point is computed once.
+    """
 
     def descend(params: Any, ids: jax.Array, rate: jax.Array) -> Any:
         def total(p: Any) -> jax.Array:
@@ -133,16 +140,20 @@ def _steps(
         return (end, _add(sums, added)), None
 
     def several(carry: Any, inputs: Any) -> tuple[Any, None]:
-        start, sums = carry
+        start, sums, before = carry
         ids, rate = inputs
         end, _ = lax.scan(lambda p, s: (descend(p, *s), None), start, inputs)
         spread = jnp.broadcast_to(rate[:, None], ids.shape).ravel()
         visits = jnp.zeros(x.shape[0], x.dtype).at[ids.ravel()].add(spread)
-        for point in (start, end):
-            sums = _add(sums, contribution(point, point, None, visits / 2))
-        return (end, sums), None
+        visits = visits.reshape(1, -1, *(1,) * (before.ndim - 2))
+        after = velocity(end)
+        sums = _add(sums, visits * (before + after) / 2)
+        return (end, sums, after), None
 
-    return one, several
+    def velocity(point: Any) -> jax.Array:
+        return contribution(point, point, None, jnp.ones(x.shape[0], x.dtype))
+
+    return one, several, velocity
 
 
 def _row(y: Any, ids: jax.Array) -> Any:

@@ -159,6 +159,32 @@ def test_rare_records_integrate_by_trapezoids() -> None:
     assert np.abs(rare.attributions - plain.attributions).max() < 0.1 * change
 
 
+def test_rare_records_are_trapezoids_weighed_by_visits() -> None:
+    """Ten logits' worth of mini-batches, four steps at a time, against the formula."""
+    params = jax.tree.map(jnp.asarray, drawn(3, 4, 3))
+    (x, _), (x_test, _) = data(6, 3, 1), data(2, 3, 1, seed=3)
+    y, rate = jnp.asarray([0, 2, 1, 0, 2, 1]), 0.1
+    order = jnp.asarray(np.random.default_rng(0).integers(0, 6, (12, 2)))
+    run = partial(train_with_path_kernel, apply, cross_entropy)
+
+    @jax.jit
+    def both(params):
+        rare = run(params, x, y, order, rate, x_test, record_every=4)
+        points, total = [params], 0.0
+        for k in range(0, 12, 4):
+            points.append(run(points[-1], x, y, order[k : k + 4], rate, x_test).params)
+            visits = rate * jnp.zeros(6).at[order[k : k + 4].ravel()].add(1.0)
+            for point in points[-2:]:
+                args = (point, point, x_test, x, y, visits / 2)
+                total = total + path_step(apply, cross_entropy, *args)
+        return rare, total
+
+    rare, wanted = both(params)
+    scale = np.abs(wanted).max()
+    assert np.abs(rare.attributions - wanted).max() < 1e-12 * scale
+    assert np.abs(rare.residual).max() < 0.1 * scale
+
+
 def test_equal_samples_add_equally() -> None:
     x, y = data(4, 3, 1)
     x, y = x.at[3].set(x[0]), y.at[3].set(y[0])
@@ -250,13 +276,37 @@ def test_predictions_of_data_sets_do_not_add() -> None:
 
 def test_coefficients_that_depend_on_x_leave_the_range_of_their_terms() -> None:
     """alpha_i(x), a mean by weights that may be negative: not to be reported alone."""
-    kernels = jnp.asarray([[1.0], [-0.9]])  # K(x, x_i) at two times
-    alphas = jnp.asarray([[1.0], [0.5]])  # alpha_i at the two
-    added, kernel = (kernels * alphas).sum(0), kernels.sum(0)
-    mean = (added / kernel)[0]
-    assert mean > alphas.max()
+    params = jax.tree.map(jnp.asarray, drawn(2, 6, 1, scale=2.0))
+    (x, y), (x_test, _) = data(8, 2, 1), data(20, 2, 1, seed=3)
+    steps, rate = 60, 0.01
+
+    def step(params, _):
+        def total(p):
+            return square(jax.vmap(partial(apply, p))(x), y)
+
+        alpha = (y - jax.vmap(partial(apply, params))(x))[:, 0]
+        kernel = tangent_kernel(scalar, params, x_test, x)
+        slope = jax.grad(total)(params)
+        after = jax.tree.map(lambda p, g: p - rate * g, params, slope)
+        return after, (kernel, alpha)
+
+    def both(params):
+        args = (x, y[:, 0], full(steps, 8), rate, x_test)
+        trace = train_with_path_kernel(scalar, square, params, *args)
+        return jax.lax.scan(step, params, None, steps)[1], trace.attributions
+
+    found = jax.tree.map(np.asarray, jax.jit(both)(params))
+    (kernels, alphas), added = found
+    wanted = rate * (kernels * alphas[:, None]).sum(0)
+    assert np.abs(added - wanted).max() < 1e-12 * np.abs(wanted).max()
+    mean = added / (rate * kernels.sum(0))
+    outside = (mean > alphas.max(0)) | (mean < alphas.min(0))
+    mixed = (kernels > 0).any(0) & (kernels < 0).any(0)
+    assert outside.any()
+    assert not (outside & ~mixed).any()  # weights of one sign keep a mean inside
     # What is added stays within what each time can add.
-    assert abs(added[0]) <= (jnp.abs(kernels) * jnp.abs(alphas)).sum()
+    bound = rate * np.abs(kernels * alphas[:, None]).sum(0)
+    assert (np.abs(added) <= bound * (1 + 1e-12)).all()
 
 
 def test_float32_adds_up_to_a_thousandth() -> None:

@@ -11,6 +11,7 @@ beyond. With no flags: under a minute on two CPU cores.
 
 import dataclasses
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -127,7 +128,9 @@ def draw(run: Run) -> None:
     """d(n) with its series; log(x) / x with e."""
     n = np.linspace(1, 20, 400)
     x = jnp.asarray(n, jnp.float32)
-    lines = {"log of n^(n+1) / (n+1)^n": (n, np.asarray(numerics.log_power_gap(x)))}
+    lines: dict[str, Any] = {
+        "log of n^(n+1) / (n+1)^n": (n, np.asarray(numerics.log_power_gap(x)))
+    }
     for terms in (0, 1):
         series = np.asarray(numerics.power_gap_series(x, terms=terms))
         words = "log n - 1" if terms == 0 else "log n - 1 + 1 / (2n)"
@@ -135,7 +138,7 @@ def draw(run: Run) -> None:
     lines["equal"] = n[[0, -1]], np.zeros(2)
     curves(run.path("gap.png"), lines, xlabel="n", ylabel="logarithm of the ratio")
     x = np.linspace(1, 10, 500)
-    shape = {
+    shape: dict[str, Any] = {
         "log(x) / x": (x, np.log(x) / x),
         "e": (np.array([math.e, math.e]), np.array([0, 1 / math.e])),
         "2 and 4, of equal height": (np.array([2.0, 4]), np.full(2, math.log(2) / 2)),

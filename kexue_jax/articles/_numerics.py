@@ -28,6 +28,21 @@ ROWS = (
         "GELU的两个初等函数近似是怎么来的",
         "2020-03-26",
         "gelu",
+        names=(
+            "numerics.ApproximationReport",
+            "numerics.FitResult",
+            "numerics.approximation_report",
+            "numerics.fit_activation",
+            "numerics.gelu",
+            "numerics.gelu_constants",
+            "numerics.gelu_sigmoid",
+            "numerics.gelu_tanh",
+            "numerics.silu",
+        ),
+        tests=(
+            "tests/numerics/test_activation_fit.py",
+            "tests/numerics/test_gelu.py",
+        ),
     ),
     Article(
         7991,

@@ -1,11 +1,19 @@
 """Elementary functions and arithmetic: polynomials, bit patterns, powers."""
 
+from kexue_jax.numerics.activation_fit import (
+    ApproximationReport,
+    FitResult,
+    approximation_report,
+    fit_activation,
+    gelu_constants,
+)
 from kexue_jax.numerics.exp_taylor import (
     TaylorMin,
     log_taylor_exp,
     taylor_exp,
     taylor_min,
 )
+from kexue_jax.numerics.gelu import gelu, gelu_sigmoid, gelu_tanh, silu
 from kexue_jax.numerics.mitchell import (
     lmul,
     lmul_offset,
@@ -37,11 +45,22 @@ from kexue_jax.numerics.powers import (
 from kexue_jax.numerics.taylor_softmax import log_taylor_softmax, taylor_softmax
 
 __all__ = [
+    # activation_fit
+    "ApproximationReport",
+    "FitResult",
+    "approximation_report",
+    "fit_activation",
+    "gelu_constants",
     # exp_taylor
     "TaylorMin",
     "log_taylor_exp",
     "taylor_exp",
     "taylor_min",
+    # gelu
+    "gelu",
+    "gelu_sigmoid",
+    "gelu_tanh",
+    "silu",
     # mitchell
     "lmul",
     "lmul_offset",

@@ -8,8 +8,8 @@ and without the layer between encoder and embedding; a training succeeds if it e
 below the entropy of single bytes. That part is a toy: six narrow layers and some
 hundred steps can show who leaves the plateau of byte frequencies first, not that a
 start or wiring fails where the articles say so, in deep networks after long training.
---preset=paper has 24 layers and 2000 steps, for accelerators. About five minutes on one
-CPU core.
+--preset=paper has 24 layers and 2000 steps, for accelerators. Some minutes on one CPU
+core.
 
     python -m experiments.initialization
     python -m experiments.initialization --wiring=post,pre --depth=12,48

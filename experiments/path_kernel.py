@@ -5,7 +5,7 @@ has added to each prediction: how far the sum is from the prediction by rate, in
 article's form and the exact one, full batches and mini-batches; which images support
 and oppose a prediction, beside its neighbors in pixels; by width how far the tangent
 kernel moves and how near two kernel machines come to the network: the path kernel with
-refitted coefficients, and flow with the first kernel. About four minutes on one core.
+refitted coefficients, and flow with the first kernel. About three minutes on one core.
 
     python -m experiments.path_kernel
     python -m experiments.path_kernel --steps=2000 --lr=0.05

@@ -4,8 +4,8 @@ How the derivative of a state by an earlier one decays, of tanh and relu network
 GRU, the article's GRU with one gate and its reset-last cell: before training, by the
 bias of the gate that keeps, and after training on a long task (8x8 digits, pixel by
 pixel, the label at the end) and on a local one (the next byte of Python's library).
-Short trainings of small models, a start of learning and no more: about five minutes on
-one CPU core; --preset=paper has long ones, for accelerators.
+Short trainings of small models, a start of learning and no more: some minutes on one
+CPU core; --preset=paper has long ones, for accelerators.
 
     python -m experiments.rnn_gradients
     python -m experiments.rnn_gradients --cells=rnn,lstm --keep_bias=0,3

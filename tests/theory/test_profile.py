@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments._initialization.encoder import Encoder, init, sublayers
+from experiments._initialization.encoder import Encoder, init, run, sublayers
 from kexue_jax.theory import (
     deepnorm_constants,
     layer_norm,
@@ -16,29 +16,42 @@ from kexue_jax.theory import (
     signal_gradient_profile,
     stream_moments,
 )
+from kexue_jax.theory.initializers import TRUNCATED_VARIANCE
 
 LAYERS, WIDTH, TOKENS = 12, 64, 24
 
 
 @functools.cache
-def profile(wiring):
-    """Of an encoder of 24 sublayers with LeCun's start, the stream normed at first."""
-    encoder = Encoder(WIDTH, 4, LAYERS, wiring, "lecun")
+def profile(wiring, start="lecun", layers=LAYERS, width=WIDTH, scale=1.0):
+    """Of an encoder with its kernels ``scale`` times, the stream normed at first.
+
+    And the mean cosine of two tokens in the last stream.
+    """
+    encoder = Encoder(width, 4, layers, wiring, start)
     norm = layer_norm if wiring in ("pre", "none", "rezero") else lambda v: v
 
     @jax.jit
     def measured(key):
         keys = jax.random.split(key, 3)
         params = init(keys[0], encoder)
-        x, target = (jax.random.normal(k, (2, TOKENS, WIDTH)) for k in keys[1:])
+        params = tuple(
+            {n: scale * v if v.ndim == 3 else v for n, v in p.items()} for p in params
+        )
+        x, target = (jax.random.normal(k, (2, TOKENS, width)) for k in keys[1:])
 
         def f(h):
             return jnp.sum(norm(h) * target)
 
-        return signal_gradient_profile(sublayers(encoder), params, layer_norm(x), f)
+        x = layer_norm(x)
+        found = signal_gradient_profile(sublayers(encoder), params, x, f)
+        return found, run(params, x, encoder)
 
     with jax.enable_x64(False):
-        return jax.tree.map(np.asarray, measured(jax.random.key(0)))
+        found, last = jax.tree.map(np.asarray, measured(jax.random.key(0)))
+    unit = last / np.linalg.norm(last, axis=-1, keepdims=True)
+    cosines = unit @ np.swapaxes(unit, 1, 2)
+    apart = ~np.eye(TOKENS, dtype=bool)
+    return found, float(cosines[:, apart].mean())
 
 
 def ratio(values):
@@ -50,7 +63,7 @@ def test_identity_path_of_post_norm_falls_as_predicted_and_the_gradient_does_not
 ):
     # 8747 and 8620 conclude that the gradients of Post-LN vanish. What vanishes is the
     # identity path; the branches carry the rest.
-    found = profile("post")
+    found, _ = profile("post")
     predicted = stream_moments(jnp.asarray(found.branch_rms**2), wiring="post")
     slope = math.log(ratio(found.grad_identity)) / (2 * LAYERS)
     wanted = math.log(float(predicted.identity[-1])) / (2 * LAYERS)
@@ -63,7 +76,7 @@ def test_identity_path_of_post_norm_falls_as_predicted_and_the_gradient_does_not
 
 
 def test_pre_norm_keeps_the_identity_path_and_grows_by_the_sum_of_variances() -> None:
-    found = profile("pre")
+    found, _ = profile("pre")
     np.testing.assert_allclose(found.grad_identity, found.grad_identity[-1], rtol=1e-5)
     predicted = stream_moments(jnp.asarray(found.branch_rms**2), wiring="pre")
     np.testing.assert_allclose(found.stream_rms**2, predicted.variance, rtol=0.25)
@@ -72,22 +85,86 @@ def test_pre_norm_keeps_the_identity_path_and_grows_by_the_sum_of_variances() ->
     assert ratio(found.grad_params[1]["up"]) > 1.2
 
 
-@pytest.mark.slow
+def test_gradients_of_pre_norm_fall_as_the_stream_grows() -> None:
+    """In proportion to (1 + l s)^(-1/2), s fitted, near the mean variance of branches.
+
+    The fit is to 0.2 in the logarithm, of a range of 1.2.
+    """
+    found, _ = profile("pre")
+    places, logs = np.arange(2 * LAYERS + 1), np.log(found.grad_stream)
+
+    def misfit(s):
+        rest = logs + 0.5 * np.log1p(places * s)
+        return np.abs(rest - rest.mean()).max()
+
+    grid = np.geomspace(0.01, 10, 301)
+    misfits = np.array([misfit(s) for s in grid])
+    best = grid[misfits.argmin()]
+    assert misfits.min() < 0.2 < 0.5 * misfit(0.0)
+    assert 0.5 < best / np.mean(found.branch_rms**2) < 2
+
+
 def test_deepnorm_is_flat() -> None:
-    found = profile("deepnorm")
-    np.testing.assert_allclose(found.grad_stream / found.grad_stream[-1], 1, atol=0.05)
+    found, _ = profile("deepnorm")
+    flat = found.grad_stream / found.grad_stream[-1]
+    np.testing.assert_allclose(flat, 1, atol=0.02)
+    np.testing.assert_allclose(found.stream_rms, 1, rtol=1e-4)
+    pre, _ = profile("pre")
+    assert np.ptp(pre.grad_stream / pre.grad_stream[-1]) > 1
 
 
-@pytest.mark.slow
 def test_without_a_norm_signal_and_gradient_explode() -> None:
-    found = profile("none")
-    assert found.stream_rms[-1] > 20
-    assert ratio(found.grad_stream) > 20
+    """The card has 359 and 4.5e6 at a width of 256; at 64 it was 280 and 9.0e5."""
+    found, _ = profile("none")
+    signal, gradient = 1 / ratio(found.stream_rms), ratio(found.grad_stream)
+    assert abs(math.log(signal / 280)) < math.log(2)
+    assert abs(math.log(gradient / 8.95e5)) < math.log(2)
+    branches = jnp.asarray((found.branch_rms / found.stream_rms[:-1]) ** 2)
+    formula = stream_moments(branches, wiring="none").variance[-1] ** 0.5
+    assert abs(math.log(signal / formula)) < math.log(1.2)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("start", "scale", "identity", "whole"),
+    [
+        ("lecun", 1.0, 0.0078, None),
+        ("0.02", 1.0, 0.66, None),
+        ("0.02", TRUNCATED_VARIANCE**-0.5, 0.48, 0.99),
+    ],
+)
+def test_identity_path_and_whole_gradient_at_a_width_of_256(
+    start, scale, identity, whole
+) -> None:
+    """BERT's 0.02 at this width, cut (0.0176 sqrt(3)) and not cut (0.02 sqrt(3)).
+
+    The card has 0.38 to 0.47 for the whole gradient from LeCun's start. Here, of 24
+    random tokens, it is 0.81: what is asked is that it does not vanish.
+    """
+    found, _ = profile("post", start, width=256, scale=scale)
+    per_sublayer = 1 / (2 * LAYERS)
+    np.testing.assert_allclose(
+        ratio(found.grad_identity) ** per_sublayer, identity**per_sublayer, rtol=0.01
+    )
+    assert ratio(found.grad_stream) > 0.3
+    if whole is not None:
+        np.testing.assert_allclose(ratio(found.grad_stream), whole, rtol=0.15)
+
+
+@pytest.mark.slow
+def test_deep_post_norm_makes_tokens_alike_and_its_query_gradients_vanish() -> None:
+    """48 layers: the card has 2e6 for queries, 0.77 and 0.65 for whole gradients."""
+    deep, alike = profile("post", layers=48, width=256)
+    queries, up = (ratio(deep.grad_params[k][n]) for k, n in ((0, "q"), (1, "up")))
+    assert 1e5 < queries < 4e7 and 0.1 < up < 10
+    assert alike > 0.99
+    small, _ = profile("post", "0.02", 48, 256, TRUNCATED_VARIANCE**-0.5)
+    assert 0.5 < ratio(small.grad_stream) < 1
+    assert ratio(small.grad_identity) < 0.1
+
+
 def test_rezero_starts_as_the_identity_and_trains_its_gains_first() -> None:
-    found = profile("rezero")
+    found, _ = profile("rezero")
     np.testing.assert_allclose(found.grad_stream, found.grad_stream[-1], rtol=1e-5)
     attention, forward = found.grad_params
     assert all((tree["gain"] > 0).all() for tree in (attention, forward))

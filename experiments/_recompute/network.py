@@ -16,10 +16,10 @@ WAYS = (
     "none",
     "per layer",
     "dots",
-    "dots, no batch axes",
+    "dots without batch",
     "named outputs",
     "segments",
-    "segments, nested",
+    "nested segments",
     "whole model",
 )
 
@@ -114,11 +114,11 @@ def options(way: str, layers: int) -> dict[str, Any]:
     policies = {
         "per layer": "nothing",
         "dots": "dots",
-        "dots, no batch axes": "dots_no_batch",
+        "dots without batch": "dots_no_batch",
         "named outputs": NAMES,
     }
     if way in policies:
         return {"remat_policy": policies[way]}
-    if way.startswith("segments"):
+    if "segments" in way:
         return {"segment": round(math.sqrt(layers)), "nested": "nested" in way}
     return {}

@@ -1,6 +1,6 @@
 """What a function and its gradient keep and cost, from programs that are never run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -52,13 +52,16 @@ def memory_report(
     argnums: int | Sequence[int] = 0,
     gradient: bool = True,
     compiled: bool = True,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> MemoryReport:
     """Bytes and flops of a function's compiled value and gradient, and its residuals.
 
     The program is value_and_grad(fn, argnums)(*args), or fn(*args) alone with
     ``gradient`` False. Residuals are the results of the forward pass that the pullback
     jax.vjp(fn, *args)[1] holds: they depend on no compiler and no backend. Without
-    ``compiled`` they are all that is found out.
+    ``compiled`` they are all that is found out. ``compiler_options`` are XLA's own;
+    {"xla_backend_optimization_level": 0} changes no byte on the CPU and takes a third
+    of the time.
 
     Shapes: args arrays or ``jax.ShapeDtypeStruct`` (nothing is run) -> a MemoryReport.
     Article: kexue.fm/archives/7367.  Paper: arXiv 1604.06174.
@@ -79,6 +82,9 @@ def memory_report(
     checks.function(name, "fn", fn)
     checks.flag(name, "gradient", gradient)
     checks.flag(name, "compiled", compiled)
+    if not isinstance(compiler_options, (Mapping, type(None))):
+        got = f"a {type(compiler_options).__name__}"
+        raise checks.fail_type(name, "compiler_options", got, "a mapping or None")
     places = _places(name, args, argnums)
     run, residuals = fn, ()
     if gradient:
@@ -89,7 +95,9 @@ def memory_report(
     kept = sum(r.bytes for r in computed)
     if not compiled:
         return MemoryReport(None, None, None, None, kept, residuals)
-    program: Any = jax.jit(run).lower(*args).compile()
+    chosen: Any = compiler_options
+    chosen = None if chosen is None else dict(chosen)
+    program: Any = jax.jit(run).lower(*args).compile(compiler_options=chosen)
     memory, cost = program.memory_analysis(), program.cost_analysis() or {}
     flops = cost.get("flops")
     sizes = [

@@ -1,6 +1,7 @@
 """recompute: its rules catch what is wrong, its search finds the largest batch."""
 
 import jax
+import numpy as np
 import pytest
 
 from experiments._harness.errors import UserError
@@ -17,16 +18,19 @@ MIB = 2**20
 def report() -> Report:
     """What article and paper say, in numbers: a = 40 boundaries."""
     found, b = Report(SIZES), SIZES.boundary_bytes
-    share = {"dots": 20, "dots, no batch axes": 10, "named outputs": 3}
+    share = {"dots": 20, "dots without batch": 10, "named outputs": 3}
     for n in DEPTHS:
         kept = {way: n * b * share.get(way, 40) for way in WAYS}
         kept["per layer"] = n * b + 40 * b
         kept["segments"] = int(41 * b * n**0.5)
-        kept["segments, nested"] = int(2 * b * n**0.5) + 40 * b
+        kept["nested segments"] = int(2 * b * n**0.5) + 40 * b
         found.memory |= {(way, n): size for way, size in kept.items()}
         found.residuals |= {(way, n): b for way in WAYS}
-    found.apart = {way: [1e-7] for way in WAYS}
-    found.seconds = {way: [1.25 if way != "none" else 1.0] for way in WAYS}
+    for n in DEPTHS[:2]:
+        for way in WAYS:
+            found.apart[way, n] = [1e-7]
+            found.seconds[way, n] = [1.25 if way != "none" else 1.0]
+            found.peaks[way, n] = None
     found.flops = dict.fromkeys(measurement.COUNTED, 1.0) | {"per layer": 1.2}
     found.unrolled = {"none": 100, "per layer": 102}
     for name, times in (("12x768", 3), ("24x1024", 4)):
@@ -47,15 +51,15 @@ def test_every_claim_is_confirmed_where_all_is_as_the_articles_say() -> None:
 @pytest.mark.parametrize(
     ("place", "field", "key", "value"),
     [
-        (0, "apart", "dots", [0.1]),
+        (0, "apart", ("dots", 16), [0.1]),
         (1, "memory", ("whole model", 16), 5 * SIZES.boundary_bytes),
         (2, "memory", ("per layer", 64), 2000 * SIZES.boundary_bytes),
         (3, "memory", ("segments", 64), 10**9),
         (4, "memory", ("per layer", 64), 10**9),
         (5, "flops", "per layer", 1.5),
-        (6, "seconds", "per layer", [2.0]),
-        (7, "batches", ("12x768", "per layer"), 60),
-        (8, "unrolled", "per layer", 20),
+        (6, "seconds", ("per layer", 16), [2.0]),
+        (7, "unrolled", "per layer", 20),
+        (8, "batches", ("12x768", "per layer"), 60),
     ],
 )
 def test_each_claim_is_refuted_where_it_is_false(place, field, key, value) -> None:
@@ -64,12 +68,63 @@ def test_each_claim_is_refuted_where_it_is_false(place, field, key, value) -> No
     assert verdicts(wrong)[place] == "refuted"
 
 
+def test_gradients_apart_by_more_than_a_millionth_are_not_equal() -> None:
+    found = report()
+    found.apart["segments", 4] = [2e-6]
+    assert verdicts(found)[0] == "qualified"
+
+
+def test_claims_of_ways_that_were_not_asked_for_are_left_out() -> None:
+    found, ways = report(), ("none", "per layer")
+    for field in ("memory", "residuals", "seconds", "apart"):
+        part = {k: v for k, v in getattr(found, field).items() if k[0] in ways}
+        setattr(found, field, part)
+    found.flops = {way: found.flops[way] for way in ways}
+    assert found.ways == ways and verdicts(found) == ["confirmed"] * 6
+    assert [len(t.rows) for t in claims.tables(found)] == [2, 2, 4, 2, 2]
+
+
+def test_no_gain_is_told_where_keeping_all_fits_no_batch() -> None:
+    found = report()
+    found.batches["12x768", "none"] = 0
+    assert claims.gain(found, "12x768", "per layer") is None
+    assert len(verdicts(found)) == len(verdicts(report())) - 1
+    batches = claims.tables(found)[-1].rows
+    assert batches[0][:3] == ["none", 0, None]
+
+
+def test_steps_are_run_timed_and_compared_with_the_peak_of_the_device(
+    monkeypatch,
+) -> None:
+    class Device:
+        held = 100
+
+        def memory_stats(self):
+            Device.held += 10
+            return {"peak_bytes_in_use": Device.held}
+
+    found = Report(SIZES)
+    sizes = Sizes(2, 16, 2, 8, 2, 256)
+    ways = ("none", "per layer")
+    found.memory = {("none", 2): 50, ("per layer", 2): 5}
+    text = np.arange(200, dtype=np.uint8)
+    assert measurement.device_peak() is None  # on the CPU
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    measurement.measure_steps(found, sizes, text, [0, 1], 3)
+    # In the order of rising memory, as the most since the start is all that is told.
+    assert found.peaks == {("per layer", 2): 110, ("none", 2): 120}
+    for way in ways:
+        assert len(found.seconds[way, 2]) == 2 and min(found.seconds[way, 2]) > 0
+    assert found.apart["none", 2] == [0, 0]
+    assert max(found.apart["per layer", 2]) < 1e-6
+
+
 def test_largest_batch_is_the_largest(monkeypatch) -> None:
     class Found:
         def __init__(self, rows):
             self.temp_bytes = 100 + 7 * rows + rows % 2
 
-    def report_of(run, args):
+    def report_of(run, args, **options):
         return Found(args[1].shape[0])
 
     monkeypatch.setattr(measurement, "memory_report", report_of)

@@ -10,6 +10,10 @@ from kexue_jax.training import Residual, memory_report, remat
 from tests.training import blocks
 from tests.training.blocks import compiled, residual_bytes
 
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
 BOUNDARY = blocks.ROWS * blocks.LENGTH * blocks.WIDTH * 4
 
 
@@ -145,6 +149,19 @@ def test_a_name_stays_with_its_value_through_copies_and_views() -> None:
     assert sources(named) == sources(moved) == {("argument", 800), ("name: wave", 800)}
     assert "argument" not in {source for source, _ in sources(rounded)}
     assert {source for source, _ in sources(viewed)} == {"cos", "exp"}
+
+
+def test_options_reach_the_compiler_and_change_no_byte_on_the_cpu() -> None:
+    def f(x):
+        return jnp.sum(jnp.sin(x @ x))
+
+    args = (jax.ShapeDtypeStruct((30, 30), "float32"),)
+    fast = memory_report(f, args, compiler_options=QUICK)
+    assert fast == memory_report(f, args)
+    with pytest.raises(RuntimeError, match="no_such_option"):
+        memory_report(f, args, compiler_options={"no_such_option": 1})
+    with pytest.raises(TypeError, match=r"memory_report: `compiler_options` must be"):
+        memory_report(f, args, compiler_options=[("a", 1)])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ PENALTIES = ("none", "L2", "log", "WEISSI")
 COEFFICIENT = {"none": 0.0, "L2": 5e-2, "log": 2.5, "WEISSI": 2.5}
 DIRECTION = 0.05  # WEISSI's second coefficient
 PLANTED = 0.5  # logarithms of factors on the layers, from minus to plus
-RATE = 1e-3
+RATE = 2e-3
 
 
 class Curves(NamedTuple):

@@ -43,6 +43,7 @@ ROWS = (
             "tests/numerics/test_activation_fit.py",
             "tests/numerics/test_gelu.py",
         ),
+        experiments=("experiments.gelu",),
     ),
     Article(
         7991,

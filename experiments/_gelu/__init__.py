@@ -1,0 +1,1 @@
+"""The experiment ``gelu``: constants found anew, and networks of each activation."""

@@ -152,7 +152,7 @@ def test_correlation_is_of_logarithms() -> None:
     ("power", "verdict"), [(1, "confirmed"), (0.9, "qualified"), (0, "refuted")]
 )
 def test_l2s_law_of_the_differences_is_judged(power, verdict) -> None:
-    interval, times = 100, np.arange(41)
+    interval, times = 50, np.arange(41)
     shrunk = np.exp(-4 * COEFFICIENT["L2"] * RATE * interval * times)[:, None]
     squares, zeros = 10 + np.array([[1.0, 4.0, 2.0]]) * shrunk**power, np.zeros(41)
     flow = {"L2": Curves(squares, zeros, zeros, zeros, zeros)}

@@ -2,7 +2,9 @@
 
 At the start, on a batch of real text: the root mean square of the stream and the
 gradient at every sublayer, whole and along the identity path, by wiring (Post-LN,
-Pre-LN, no norm, ReZero, DeepNorm), start (BERT's 0.02, LeCun, Xavier) and depth. Then
+Pre-LN, no norm, ReZero, DeepNorm), start (BERT's 0.02, LeCun, Xavier) and depth (at
+48 layers without a norm the stream is 1e9 and more from the larger starts, and its
+gradients, in float32, are noise or 0). Then
 small encoders learn to fill in hidden bytes by Adam with and without warm-up, and with
 and without the layer between encoder and embedding; a training succeeds if it ends well
 below the entropy of single bytes. That part is a toy: six narrow layers and some

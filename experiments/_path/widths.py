@@ -98,7 +98,7 @@ def _run(
     path = jax.tree.map(lambda p, v: jnp.concatenate([p[None], v]), params, points)
     kernels = jax.lax.map(lambda p: kernel(p, both), path)
     first, samples = kernels[0], kernels[:, : len(x)]
-    moved = jnp.linalg.norm(samples[1:] - samples[0], axis=(1, 2))
+    moved = jnp.linalg.norm(samples[1:] - samples[:1], axis=(1, 2))
     moved = moved / jnp.linalg.norm(samples[0])
     before, after = (jax.vmap(partial(network, p))(both) for p in (params, last))
 

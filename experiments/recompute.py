@@ -145,7 +145,7 @@ def draw(run: Run, report: Report) -> None:
         run.path("memory.png"),
         series,
         xlabel="layers",
-        ylabel="temporary memory of value and gradient, MiB",
+        ylabel="temporary memory, MiB",
         log_x=True,
         log_y=True,
         markers=True,

@@ -12,6 +12,7 @@ minute or two on two CPU cores.
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from experiments._gelu import constants
@@ -94,7 +95,8 @@ def draw(run: Run, report: Report) -> None:
     x = np.linspace(1e-3, constants.END, 1200)
     lines = {}
     for form in constants.FORMS:
-        values = np.asarray(form.function(x.astype(np.float32)), np.float64)
+        found = form.function(jnp.asarray(x, jnp.float32))
+        values = np.asarray(found, np.float64)
         lines[form.name] = x, np.maximum(np.abs(values - constants.exact(x)), 1e-8)
     label = "|error of GELU|"
     curves(run.path("errors.png"), lines, xlabel="x", ylabel=label, log_y=True)

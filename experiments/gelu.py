@@ -27,6 +27,7 @@ from experiments._harness.results import write_results
 from experiments._harness.workdir import Run, open_run
 from experiments._taylor.training import split
 from kexue_jax import numerics
+from kexue_jax.numerics.activation_fit import normal_erf, tanh_cubic
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def draw(run: Run, report: Report) -> None:
     x = np.linspace(0, 4, 801)
     lines: dict[str, Any] = {}
     for name, fit in report.fits.items():
-        lines[name] = x, constants.erf(x) - constants.cubic(x, fit.theta)
+        lines[name] = x, normal_erf(x) - tanh_cubic(x, fit.theta)
     peaks = report.fits["largest error"].extrema
     peaks = peaks[np.abs(peaks[:, 1]) > 0.99 * np.abs(peaks[:, 1]).max()]
     lines["equal extremes"] = peaks[:, 0], peaks[:, 1]

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from experiments._adax.tasks import Task
-from experiments._harness.data_types import order_of
+from experiments._harness.data_types import batches_of
 from experiments._harness.devices import data_mesh, replicate, shard_batch
 from kexue_jax import optim
 
@@ -93,7 +93,11 @@ class Budget(NamedTuple):
 def train(rule: Rule, task: Task, cells: Sequence[Cell], budget: Budget) -> Outcome:
     """One model for each cell, divided over the devices."""
     seeds = sorted({cell.seed for cell in cells})
-    orders = {seed: _order(len(task.train[0]), seed, budget) for seed in seeds}
+    steps = budget.steps // budget.blocks * budget.blocks
+    orders = {
+        seed: batches_of(len(task.train[0]), seed, steps, budget.batch_size)
+        for seed in seeds
+    }
     starts = {seed: task.init(jax.random.key(seed)) for seed in seeds}
     models = {
         "params": jax.tree.map(
@@ -101,7 +105,12 @@ def train(rule: Rule, task: Task, cells: Sequence[Cell], budget: Budget) -> Outc
         ),
         "rate": np.array([c.rate for c in cells], np.float32),
         "cosine": np.array([c.plan == "cosine" for c in cells]),
-        "order": np.stack([orders[c.seed] for c in cells]),
+        "order": np.stack(
+            [
+                orders[c.seed].reshape(budget.blocks, steps // budget.blocks, -1)
+                for c in cells
+            ]
+        ),
     }
     mesh = data_mesh(len(cells))
     program = jax.jit(functools.partial(_program, rule, task, budget))
@@ -113,18 +122,6 @@ def train(rule: Rule, task: Task, cells: Sequence[Cell], budget: Budget) -> Outc
     )
     numbers = ({c: float(v) for c, v in row.items()} for row in (validation, test))
     return Outcome(*numbers, scores=scores, losses=losses, change=change)
-
-
-def _order(rows: int, seed: int, budget: Budget) -> np.ndarray:
-    """Rows of every batch, [blocks, steps of a block, batch_size]."""
-    size = min(budget.batch_size, rows)
-    each = budget.steps // budget.blocks
-    wanted = budget.blocks * each * size
-    found, epoch = [], 0
-    while sum(map(len, found)) < wanted:
-        found.append(order_of(rows, seed, epoch)[: rows // size * size])
-        epoch += 1
-    return np.concatenate(found)[:wanted].reshape(-1, each, size).astype(np.int32)
 
 
 def _program(

@@ -189,11 +189,8 @@ def _helps(
         rule="p and rate of the best validation accuracy, test rows; confirmed if the "
         "mean difference exceeds two standard errors over seeds at every count of "
         "examples, qualified if at one or more and lies as far below 0 at none",
-        confirmed=lambda m: all(spread.exceeds(m[n]) for n in gains),
-        qualified=lambda m: (
-            any(spread.exceeds(m[n]) for n in gains)
-            and not any(spread.exceeds(-m[n]) for n in gains)
-        ),
+        confirmed=lambda m: spread.everywhere(m[n] for n in gains),
+        qualified=lambda m: spread.somewhere(m[n] for n in gains),
         reported="+1.5 to +8.6 on GLUE",
         source=PAPER,
     )

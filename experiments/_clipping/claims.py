@@ -131,11 +131,8 @@ def _beats(report: Report) -> Claim:
         rule="test loss after equal steps, each at the rate of its best validation "
         "loss; confirmed if each mean difference exceeds two standard errors over "
         "seeds, qualified if one or more does and none lies as far below 0",
-        confirmed=lambda m: all(spread.exceeds(v) for v in m.values()),
-        qualified=lambda m: (
-            any(spread.exceeds(v) for v in m.values())
-            and not any(spread.exceeds(-v) for v in m.values())
-        ),
+        confirmed=lambda m: spread.everywhere(m.values()),
+        qualified=lambda m: spread.somewhere(m.values()),
         reported="clipping converges faster",
         source=PAPER,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from experiments._clipping.networks import Problem
-from experiments._harness.data_types import order_of
+from experiments._harness.data_types import batches_of
 from experiments._harness.devices import data_mesh, replicate, shard_batch
 from kexue_jax import optim
 
@@ -45,13 +45,6 @@ class Cloud(NamedTuple):
         return float(np.corrcoef(*pairs)[0, 1])
 
 
-def _order(rows: int, seed: int, steps: int, size: int) -> np.ndarray:
-    size = min(size, rows)
-    epochs = -(-steps * size // (rows // size * size))
-    found = [order_of(rows, seed, e)[: rows // size * size] for e in range(epochs)]
-    return np.concatenate(found).reshape(-1, size)[:steps].astype(np.int32)
-
-
 def _count(problem: Problem) -> int:
     return len(jax.tree.leaves(problem.train)[0])
 
@@ -64,7 +57,7 @@ def cloud(
     Points are ``every`` steps apart; both gradients are of one batch.
     """
     blocks = max(steps // every, 2)
-    order = _order(_count(problem), seed, blocks * every, size)
+    order = batches_of(_count(problem), seed, blocks * every, size)
     order = order.reshape(blocks, every, -1)
     opt = optax.chain(optim.soft_clip_by_global_norm(1.0), optax.sgd(rate))
     train = jax.tree.map(jnp.asarray, problem.train)
@@ -103,7 +96,7 @@ def train(
 ) -> dict[Cell, Losses]:
     """The losses of each cell after ``steps``; infinite where it diverged."""
     seeds = sorted({c.seed for c in cells})
-    orders = {s: _order(_count(problem), s, steps, size) for s in seeds}
+    orders = {s: batches_of(_count(problem), s, steps, size) for s in seeds}
     starts = {s: problem.init(jax.random.key(s)) for s in seeds}
     models = {
         "params": jax.tree.map(

@@ -99,27 +99,28 @@ def _only_minimax(report: Report) -> Claim:
 
 def _same(report: Report, name: str, words: str) -> Claim:
     measured = {n: report.test(n) for n in ("exact", name)}
-    return judge(
-        words,
-        measured,
-        rule="test accuracy at the rate of the best validation accuracy; confirmed if "
-        f"the mean difference and two standard errors stay within {MARGIN:g}, "
-        "qualified if the mean difference does",
-        confirmed=lambda m: spread.within(m[name] - m["exact"], MARGIN),
-        qualified=lambda m: bool(abs((m[name] - m["exact"]).mean()) <= MARGIN),
+    return _equal(
+        words, measured, "test accuracy at the rate of the best validation accuracy"
     )
 
 
 def _swap(report: Report, name: str) -> Claim:
-    measured = {"exact": report.test("exact"), name: report.swapped(name)}
-    return judge(
+    return _equal(
         f"networks trained with the exact form do not mind {name} in its place",
+        {"exact": report.test("exact"), name: report.swapped(name)},
+        "accuracy after the exchange",
+    )
+
+
+def _equal(words: str, measured: dict[str, np.ndarray], label: str) -> Claim:
+    first, second = measured
+    return judge(
+        words,
         measured,
-        rule="accuracy after the exchange; confirmed if the mean difference and two "
-        f"standard errors stay within {MARGIN:g}, qualified if the mean difference "
-        "does",
-        confirmed=lambda m: spread.within(m[name] - m["exact"], MARGIN),
-        qualified=lambda m: bool(abs((m[name] - m["exact"]).mean()) <= MARGIN),
+        rule=f"{label}; confirmed if the mean difference and two standard errors stay "
+        f"within {MARGIN:g}, qualified if the mean difference does",
+        confirmed=lambda m: spread.within(m[second] - m[first], MARGIN),
+        qualified=lambda m: bool(abs((m[second] - m[first]).mean()) <= MARGIN),
     )
 
 

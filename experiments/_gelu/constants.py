@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax import numerics
+from kexue_jax.numerics.activation_fit import normal_erf, tanh_cubic
 
 ROOT = math.sqrt(2 / math.pi)
 END = 6.0
@@ -64,16 +65,6 @@ def exact(x: np.ndarray) -> np.ndarray:
     return x * phi
 
 
-def erf(x: np.ndarray) -> np.ndarray:
-    """erf(x / sqrt(2)) in float64."""
-    return np.array([math.erf(v / math.sqrt(2)) for v in x])
-
-
-def cubic(x: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """tanh(a x + b x^3)."""
-    return np.tanh(theta[0] * x + theta[1] * x**3)
-
-
 def fits() -> dict[str, numerics.FitResult]:
     """tanh(a x + b x^3) to erf by several criteria; a held but for "both free"."""
     held = {"fixed": [True, False]}
@@ -91,6 +82,6 @@ def fits() -> dict[str, numerics.FitResult]:
         "both free": {"domain": (0.0, 4.0)},
     }
     return {
-        name: numerics.fit_activation(erf, cubic, [ROOT, 0.036], **job)
+        name: numerics.fit_activation(normal_erf, tanh_cubic, [ROOT, 0.036], **job)
         for name, job in jobs.items()
     }

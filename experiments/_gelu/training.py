@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments._harness.data_types import order_of
+from experiments._harness.data_types import batches_of
 from experiments._harness.devices import data_mesh, replicate, shard_batch
 from experiments._taylor.training import Split
 from kexue_jax import numerics
@@ -66,7 +66,7 @@ def train(
     """One model for each cell, divided over the devices."""
     images = parts.train[0]
     sizes = (images.shape[1], *[width] * LAYERS, parts.classes)
-    orders = {c.seed: _order(len(images), c.seed, steps, size) for c in cells}
+    orders = {c.seed: batches_of(len(images), c.seed, steps, size) for c in cells}
     starts = {c.seed: init(jax.random.key(c.seed), sizes) for c in cells}
     models = {
         "params": jax.tree.map(
@@ -86,13 +86,6 @@ def train(
         )
         for i, cell in enumerate(cells)
     }
-
-
-def _order(rows: int, seed: int, steps: int, size: int) -> np.ndarray:
-    size = min(size, rows)
-    epochs = -(-steps * size // (rows // size * size))
-    found = [order_of(rows, seed, e)[: rows // size * size] for e in range(epochs)]
-    return np.concatenate(found).reshape(-1, size)[:steps].astype(np.int32)
 
 
 def _program(

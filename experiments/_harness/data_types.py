@@ -52,6 +52,15 @@ def order_of(length: int, seed: int, epoch: int = 0) -> np.ndarray:
     return np.argsort(words, kind="stable")
 
 
+def batches_of(rows: int, seed: int, steps: int, batch_size: int) -> np.ndarray:
+    """The rows of every batch [steps, size]: each epoch in its order, whole batches."""
+    size = min(batch_size, rows)
+    each = rows // size
+    epochs = -(-steps // each)
+    found = [order_of(rows, seed, e)[: each * size] for e in range(epochs)]
+    return np.concatenate(found).reshape(-1, size)[:steps].astype(np.int32)
+
+
 def scaled(pixels: np.ndarray, levels: int) -> np.ndarray:
     """Integers 0..levels-1 as float32 in [-1, 1]."""
     top = np.float32(levels - 1)

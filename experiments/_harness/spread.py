@@ -4,6 +4,8 @@
 and their data.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 FEWEST = 3  # seeds below which nothing is called equal
@@ -19,6 +21,17 @@ def standard_error(values: np.ndarray) -> float:
 def exceeds(values: np.ndarray, errors: float = 2.0) -> bool:
     """Whether the mean lies above 0 by so many standard errors."""
     return bool(values.mean() > 0 and values.mean() > errors * standard_error(values))
+
+
+def everywhere(several: Iterable[np.ndarray]) -> bool:
+    """Whether every mean lies above 0 by two standard errors."""
+    return all(exceeds(values) for values in several)
+
+
+def somewhere(several: Iterable[np.ndarray]) -> bool:
+    """Whether a mean lies above 0 by two standard errors, and none as far below."""
+    several = list(several)
+    return any(map(exceeds, several)) and not any(exceeds(-v) for v in several)
 
 
 def within(values: np.ndarray, margin: float) -> bool:

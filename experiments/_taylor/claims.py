@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments._harness.results import Claim, judge
+from experiments._harness.spread import standard_error
 from experiments._taylor.judgment import Scores
 from experiments._taylor.training import Head
 from kexue_jax import numerics
@@ -34,7 +35,7 @@ class Gain(NamedTuple):
         """Whether the mean exceeds two standard errors of both kinds together."""
         if self.values.size < 2:
             return False
-        over_seeds = self.values.std(ddof=1) / np.sqrt(self.values.size)
+        over_seeds = standard_error(self.values)
         return bool(self.values.mean() > 2 * np.hypot(over_seeds, self.rows_error))
 
 

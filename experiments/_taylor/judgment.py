@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments._harness.results import Table
+from experiments._harness.spread import standard_error
 from experiments._taylor.training import Answers, Cell, Head, Split
 
 BINS = 15
@@ -105,5 +106,4 @@ def table(scores: Scores, noise: float) -> Table:
 def _with_error(values: np.ndarray) -> str:
     if len(values) == 1:
         return f"{values[0]:.4f}"
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.4f} +- {error:.4f}"
+    return f"{values.mean():.4f} +- {standard_error(values):.4f}"

@@ -185,11 +185,8 @@ def _better(
         "accuracy; confirmed if the mean difference exceeds two standard errors over "
         "seeds in every setting, qualified if in one or more and it lies as far below "
         "0 in none",
-        confirmed=lambda m: all(spread.exceeds(v) for v in m.values()),
-        qualified=lambda m: (
-            any(spread.exceeds(v) for v in m.values())
-            and not any(spread.exceeds(-v) for v in m.values())
-        ),
+        confirmed=lambda m: spread.everywhere(m.values()),
+        qualified=lambda m: spread.somewhere(m.values()),
         reported="improves generalization and adversarial robustness",
         source=PAPER,
     )

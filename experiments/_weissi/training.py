@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments._harness.data_types import order_of
+from experiments._harness.data_types import batches_of
 from experiments._harness.devices import data_mesh, replicate, shard_batch
 from experiments._taylor.training import Split, noisy
 from kexue_jax import optim
@@ -151,7 +151,8 @@ def train(
     starts = {s: init(jax.random.key(s), sizes, setting.biased) for s in seeds}
     matches = {s: matched(starts[s]) for s in seeds}
     wrong = {s: noisy(labels, setting.noise, parts.classes, s) for s in seeds}
-    orders = {s: _order(len(images), s, budget) for s in seeds}
+    plan = budget.steps, budget.batch_size
+    orders = {s: batches_of(len(images), s, *plan) for s in seeds}
     larger = np.float32(LARGER[setting.optimizer])
     models = {
         "params": jax.tree.map(
@@ -175,15 +176,6 @@ def train(
             float(validation), float(test), harmed, *map(float, rest)
         )
     return answers
-
-
-def _order(rows: int, seed: int, budget: Budget) -> np.ndarray:
-    size = min(budget.batch_size, rows)
-    each = rows // size
-    epochs = -(-budget.steps // each)
-    found = [order_of(rows, seed, e)[: each * size] for e in range(epochs)]
-    order = np.concatenate(found).reshape(-1, size)[: budget.steps]
-    return order.astype(np.int32)
 
 
 def _program(

@@ -66,10 +66,7 @@ def dense_attention(
     factor = check_scale(name, scale, q.shape[-1])
     band = check_band(name, band, causal)
     checks.flag(name, "return_lse", return_lse)
-    keep = kept_pairs(shape[-2], shape[-1], band)
-    keep = jnp.broadcast_to(keep, shape)
-    if mask is not None:
-        keep &= jnp.broadcast_to(mask, shape)
+    keep = kept(shape, band, mask)
     part = masked_part(scaled_scores(q, k, factor), keep, v)
     return part if return_lse else part.out
 
@@ -77,6 +74,16 @@ def dense_attention(
 def kept_pairs(n: int, m: int, band: tuple[int | None, int | None]) -> jax.Array:
     """Which of the pairs (query, key) [n, m] lie in the band."""
     return in_band(jnp.arange(n)[:, None] - jnp.arange(m)[None, :], band)
+
+
+def kept(
+    shape: tuple[int, ...],
+    band: tuple[int | None, int | None],
+    mask: jax.Array | None,
+) -> jax.Array:
+    """Which of the pairs [..., n, m] lie in the band and in the mask."""
+    keep = jnp.broadcast_to(kept_pairs(shape[-2], shape[-1], band), shape)
+    return keep if mask is None else keep & jnp.broadcast_to(mask, shape)
 
 
 def scaled_scores(q: jax.Array, k: jax.Array, scale: Any) -> jax.Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from kexue_jax._base import checks, numerics
 from kexue_jax.attention._arguments import check_mask, check_qkv, check_scale
-from kexue_jax.attention.dense import kept_pairs, masked_weights
+from kexue_jax.attention.dense import kept, masked_weights
 from kexue_jax.numerics import mitchell_matmul, mitchell_mul
 from kexue_jax.numerics.mitchell import check_rule
 
@@ -51,10 +51,7 @@ def mitchell_attention(
     checks.flag(name, "causal", causal)
     checks.count(name, "block", block)
     check_rule(name, offset, grad, "clamp")
-    keep = kept_pairs(shape[-2], shape[-1], (0 if causal else None, None))
-    keep = jnp.broadcast_to(keep, shape)
-    if mask is not None:
-        keep &= jnp.broadcast_to(mask, shape)
+    keep = kept(shape, (0 if causal else None, None), mask)
     # In at least float32, as all sums: the products are of these.
     dtype = numerics.accumulation_dtype(q)
     q, k, wide = (jnp.asarray(x, dtype) for x in (q, k, v))

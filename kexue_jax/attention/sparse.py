@@ -16,7 +16,7 @@ from kexue_jax.attention._arguments import (
 from kexue_jax.attention.blockwise import blockwise_attention
 from kexue_jax.attention.dense import (
     AttentionPart,
-    kept_pairs,
+    kept,
     masked_part,
     scaled_scores,
 )
@@ -224,10 +224,7 @@ def explicit_sparse_attention(
     factor = check_scale(name, scale, q.shape[-1])
     checks.count(name, "k_top", k_top)
     checks.flag(name, "causal", causal)
-    keep = kept_pairs(shape[-2], shape[-1], (0 if causal else None, None))
-    keep = jnp.broadcast_to(keep, shape)
-    if mask is not None:
-        keep &= jnp.broadcast_to(mask, shape)
+    keep = kept(shape, (0 if causal else None, None), mask)
     scores = scaled_scores(q, k, factor)
     ranked = jax.lax.stop_gradient(jnp.where(keep, scores, -jnp.inf))
     least = jax.lax.top_k(ranked, min(k_top, k.shape[-2]))[0][..., -1:]

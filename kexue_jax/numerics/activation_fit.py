@@ -102,9 +102,9 @@ def fit_activation(
     if criterion == "taylor":
         part = _taylor(name, error, start[free])
     else:
-        part = _least_squares(name, error, start[free], density)
+        part = _least_squares(error, start[free], density)
         if criterion == "l1":
-            part = _least_absolute(name, error, part, density)
+            part = _least_absolute(error, part, density)
         elif criterion == "minimax":
             part = _exchange(name, error, part, x)
     found = error(part)
@@ -240,7 +240,7 @@ def _jacobian(error: Any, part: np.ndarray, x: np.ndarray | None = None) -> np.n
     return np.stack(columns, -1)
 
 
-def _solve(name: str, residual: Any, slopes: Any, part: np.ndarray) -> np.ndarray:
+def _solve(residual: Any, slopes: Any, part: np.ndarray) -> np.ndarray:
     """Levenberg and Marquardt on a sum of squares, until a step moves nothing."""
     damping, value = 1e-3, residual(part)
     for _ in range(200):
@@ -260,25 +260,20 @@ def _solve(name: str, residual: Any, slopes: Any, part: np.ndarray) -> np.ndarra
     return part
 
 
-def _least_squares(
-    name: str, error: Any, part: np.ndarray, density: np.ndarray
-) -> np.ndarray:
+def _least_squares(error: Any, part: np.ndarray, density: np.ndarray) -> np.ndarray:
     root = np.sqrt(density)
     return _solve(
-        name,
         lambda p: root * error(p),
         lambda p: root[:, None] * _jacobian(error, p),
         part,
     )
 
 
-def _least_absolute(
-    name: str, error: Any, part: np.ndarray, density: np.ndarray
-) -> np.ndarray:
+def _least_absolute(error: Any, part: np.ndarray, density: np.ndarray) -> np.ndarray:
     """Least squares weighted by 1 / |error|, held away from 0 by less and less."""
     for floor in np.geomspace(1e-2, 1e-9, 60) * max(np.abs(error(part)).max(), 1e-300):
         part = _least_squares(
-            name, error, part, density / np.maximum(np.abs(error(part)), floor)
+            error, part, density / np.maximum(np.abs(error(part)), floor)
         )
     return part
 
@@ -335,7 +330,7 @@ def _exchange(name: str, error: Any, part: np.ndarray, x: np.ndarray) -> np.ndar
         def slopes(p: np.ndarray, at: Any = places, s: Any = signs) -> np.ndarray:
             return np.column_stack([_jacobian(error, p[:-1], at), -s])
 
-        moved = _solve(name, residual, slopes, both)[:-1]
+        moved = _solve(residual, slopes, both)[:-1]
         if np.abs(moved - part).max() < 1e-14 * max(1.0, np.abs(part).max()):
             return moved
         part = moved

@@ -148,8 +148,8 @@ def _(
     scale: float, coef: float, primals: tuple, tangents: tuple
 ) -> tuple[jax.Array, jax.Array]:
     (x,), (tangent,) = primals, tangents
-    gate = jax.nn.sigmoid(_argument(x, scale, coef))
-    rest = jax.nn.sigmoid(-_argument(x, scale, coef))
+    t = _argument(x, scale, coef)
+    gate, rest = jax.nn.sigmoid(t), jax.nn.sigmoid(-t)
     # At infinity the product of gate and rest is 0.
     near = jnp.clip(x, -1e30, 1e30)
     inner = scale * (1 + 3 * coef * _square(near))

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from kexue_jax._base import checks
 from kexue_jax.numerics import _layout
@@ -150,11 +149,7 @@ def _elementwise(name: str, a: Any, b: Any, rule: Rule, divides: bool) -> jax.Ar
     checks.array(name, "a", a)
     checks.array(name, "b", b)
     checks.same_dtype(name, a=a, b=b)
-    try:
-        shape = np.broadcast_shapes(a.shape, b.shape)
-    except ValueError:
-        wanted = f"of a shape that broadcasts with that of `a`, {a.shape}"
-        raise checks.fail(name, "b", f"shape {b.shape}", wanted) from None
+    shape = checks.leading(name, {"a": a.shape, "b": b.shape})
     a, b = (jnp.broadcast_to(jnp.asarray(x), shape) for x in (a, b))
     return (quotient if divides else product)(a, b, rule)
 

@@ -42,11 +42,7 @@ def mitchell_relative_error(
     checks.array(name, "x2", x2)
     checks.same_dtype(name, x1=x1, x2=x2)
     checks.number(name, "offset", offset, minimum=0, maximum=1, open_maximum=True)
-    try:
-        shape = np.broadcast_shapes(x1.shape, x2.shape)
-    except ValueError:
-        wanted = f"of a shape that broadcasts with that of `x1`, {x1.shape}"
-        raise checks.fail(name, "x2", f"shape {x2.shape}", wanted) from None
+    shape = checks.leading(name, {"x1": x1.shape, "x2": x2.shape})
     dtype = accumulation_dtype(x1)
     a, b = (jnp.broadcast_to(jnp.asarray(x, dtype), shape) for x in (x1, x2))
     s = a + b + offset

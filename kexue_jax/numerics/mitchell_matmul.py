@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from kexue_jax._base import checks
@@ -56,11 +55,7 @@ def mitchell_matmul(
     if a.shape[-1] != b.shape[-2]:
         wanted = f"of shape [..., {a.shape[-1]}, n], as `a` has {a.shape}"
         raise checks.fail(name, "b", f"shape {b.shape}", wanted)
-    try:
-        lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        wanted = f"of leading axes that broadcast with {a.shape[:-2]}"
-        raise checks.fail(name, "b", f"shape {b.shape}", wanted) from None
+    lead = checks.leading(name, {"a": a.shape[:-2], "b": b.shape[:-2]})
     a, b = (jnp.broadcast_to(jnp.asarray(x), lead + x.shape[-2:]) for x in (a, b))
     how = How(rule, int(block), _sums(a, acc_dtype))
 

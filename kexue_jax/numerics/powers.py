@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
@@ -118,7 +117,7 @@ def compare_powers(a: jax.Array, b: jax.Array) -> jax.Array:
     name = "compare_powers"
     checks.array(name, "a", a, "number")
     checks.array(name, "b", b, "number")
-    shape = _broadcast(name, a, b)
+    shape = checks.leading(name, {"a": a.shape, "b": b.shape})
     whole = all(jnp.issubdtype(x.dtype, jnp.integer) for x in (a, b))
     (a, _), (b, _) = _real(name, "a", a, keep=whole), _real(name, "b", b, keep=whole)
     a, b = jnp.broadcast_to(a, shape), jnp.broadcast_to(b, shape)
@@ -223,14 +222,6 @@ def _real(name: str, argument: str, x: Any, keep: bool = False) -> tuple[Any, An
     if jnp.issubdtype(x.dtype, jnp.integer):
         x = jnp.asarray(x).astype(float)
     return jnp.asarray(x, accumulation_dtype(x)), x.dtype
-
-
-def _broadcast(name: str, a: Any, b: Any) -> tuple[int, ...]:
-    try:
-        return np.broadcast_shapes(a.shape, b.shape)
-    except ValueError:
-        wanted = f"of a shape that broadcasts with that of `a`, {a.shape}"
-        raise checks.fail(name, "b", f"shape {b.shape}", wanted) from None
 
 
 @jax.custom_jvp

@@ -7,6 +7,7 @@ matrix products.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,8 @@ from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax.models.convolution import conv3x3
 from kexue_jax.models.functional import uniform_param
 from kexue_jax.training.recompute import remat
+
+DotGeneral = Callable[..., jax.Array]  # (x, y, dimension_numbers), as lax.dot_general
 
 
 def kernel_param(shape: tuple[int, ...], *, scale: float = 1.0) -> nnx.Param:
@@ -43,12 +46,15 @@ class Dense(nnx.Module):
         *,
         bias: bool = False,
         scale: float = 1.0,
+        dot_general: DotGeneral = lax.dot_general,
     ):
         self.kernel = kernel_param((in_width, width), scale=scale)
         self.bias = nnx.Param(jnp.zeros(width, jnp.float32)) if bias else None
+        self.dot_general = dot_general
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = jnp.matmul(x, self.kernel[...].astype(x.dtype))
+        kernel = self.kernel[...].astype(x.dtype)
+        y = self.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
         return y if self.bias is None else y + along_last(self.bias[...], y)
 
 

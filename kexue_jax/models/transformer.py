@@ -1,6 +1,7 @@
 """A small causal or masked language model whose attention and positions plug in."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jax import lax
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax.models.functional import Model, functional, uniform_param
-from kexue_jax.models.layers import Dense, along_last, dropout
+from kexue_jax.models.layers import Dense, DotGeneral, along_last, dropout
 
 # attend(q, k, v, layer): [..., heads, n, width / heads] each -> the same shape.
 Attend = Callable[[jax.Array, jax.Array, jax.Array, int], jax.Array]
@@ -30,6 +31,7 @@ def transformer(
     hidden: int | None = None,
     outputs: int | None = None,
     dropout_rate: float = 0.0,
+    dot_general: DotGeneral = lax.dot_general,
 ) -> Model:
     """A pre-norm transformer, ``apply(params, tokens) -> logits``.
 
@@ -42,7 +44,8 @@ def transformer(
     a model can be trained with one rule of positions and tested with another.
     ``length`` rows of learned positions are added (None: none, as with rotary
     positions inside of ``attend``); ``rows`` reads them, by default the first n.
-    ``hidden`` is 4 width and ``outputs`` the vocabulary unless given.
+    ``hidden`` is 4 width and ``outputs`` the vocabulary unless given. The products W h
+    are ``dot_general``'s: ``jax.lax.dot_general``, or one that computes otherwise.
 
     Shapes: tokens [..., n], integers from 0 to vocabulary - 1 (others are clipped) ->
     logits [..., n, outputs], in the dtype of the parameters; ``attend`` takes q, k, v
@@ -75,6 +78,7 @@ def transformer(
     if width % heads:
         raise checks.fail(name, "heads", heads, f"a divisor of width = {width}")
     checks.function(name, "attend", attend)
+    checks.function(name, "dot_general", dot_general)
     if rows is not None:
         checks.function(name, "rows", rows)
         if length is None:
@@ -88,11 +92,15 @@ def transformer(
         lambda rngs: Transformer(
             vocabulary,
             length,
-            [Block(width, heads, wide, layers, dropout_rate) for _ in range(layers)],
+            [
+                Block(width, heads, wide, layers, dropout_rate, dot_general)
+                for _ in range(layers)
+            ],
             width,
             out,
             attend,
             rows or first_rows,
+            dot_general,
         )
     )
 
@@ -117,6 +125,7 @@ class Transformer(nnx.Module):
         outputs: int,
         attend: Attend,
         rows: Rows,
+        dot_general: DotGeneral,
     ):
         self.word = uniform_param((vocabulary, width), bound=0.05)
         self.position = (
@@ -124,7 +133,7 @@ class Transformer(nnx.Module):
         )
         self.blocks = nnx.List(blocks)
         self.norm = LayerNorm(width)
-        self.out = Dense(width, outputs, bias=True)
+        self.out = Dense(width, outputs, bias=True, dot_general=dot_general)
         self.attend, self.rows = attend, rows
 
     def __call__(self, tokens: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
@@ -151,17 +160,24 @@ class Block(nnx.Module):
     """Attention and a feed-forward network, each beside the identity."""
 
     def __init__(
-        self, width: int, heads: int, hidden: int, layers: int, dropout_rate: float
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        layers: int,
+        dropout_rate: float,
+        dot_general: DotGeneral,
     ):
         # Each of the 2 layers branches starts with 1 / (2 layers) of the variance.
         small = 1 / (2 * layers)
         self.attention_norm, self.feed_norm = LayerNorm(width), LayerNorm(width)
-        self.query = Dense(width, width)
-        self.key = Dense(width, width)
-        self.value = Dense(width, width)
-        self.mix = Dense(width, width, scale=small)
-        self.wide = Dense(width, hidden, bias=True)
-        self.narrow = Dense(hidden, width, bias=True, scale=small)
+        dense = partial(Dense, dot_general=dot_general)
+        self.query = dense(width, width)
+        self.key = dense(width, width)
+        self.value = dense(width, width)
+        self.mix = dense(width, width, scale=small)
+        self.wide = dense(width, hidden, bias=True)
+        self.narrow = dense(hidden, width, bias=True, scale=small)
         self.heads, self.dropout_rate = heads, dropout_rate
 
     def __call__(

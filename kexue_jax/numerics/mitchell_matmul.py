@@ -1,6 +1,7 @@
 """Sums of Mitchell's products: matrices, dot_general, convolutions."""
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -162,20 +163,32 @@ def mitchell_conv(
         checks.count(name, "strides", step)
     if len(steps) != space:
         raise checks.fail(name, "strides", steps, f"{space} integers")
-    letters = "DHW"[-space:] if space <= 3 else ""
-    if not letters:
-        raise checks.fail(
-            name, "x", f"shape {x.shape}", "of one to three axes of space"
-        )
-    layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
     window = kernel.shape[:-2]
-    patches = lax.conv_general_dilated_patches(
-        jnp.asarray(x), window, steps, padding, dimension_numbers=layout
-    )  # [..., c_in * window], the channel leading
-    rows = jnp.moveaxis(jnp.asarray(kernel), -2, 0).reshape(-1, kernel.shape[-1])
+    patches = _windows(jnp.asarray(x), window, steps, padding)
+    rows = jnp.asarray(kernel).reshape(-1, kernel.shape[-1])
     flat = patches.reshape(-1, patches.shape[-1])
     found = _matmul(flat, rows, How(rule, int(block), _sums(x, jnp.float32)))
     return found.reshape(patches.shape[:-1] + (kernel.shape[-1],))
+
+
+def _windows(
+    x: jax.Array, window: Sequence[int], steps: Sequence[int], padding: str
+) -> jax.Array:
+    """[batch, *space', window * c_in]: by slices, whose gradients are slices too."""
+    ends = lax.padtype_to_pads(x.shape[1:-1], window, steps, padding)
+    x = jnp.pad(x, [(0, 0), *ends, (0, 0)])
+    counts = [
+        max((size - wide) // step + 1, 0)
+        for size, wide, step in zip(x.shape[1:-1], window, steps, strict=True)
+    ]
+    found = []
+    for place in itertools.product(*map(range, window)):
+        inside = tuple(
+            slice(first, first + step * count, step)
+            for first, step, count in zip(place, steps, counts, strict=True)
+        )
+        found.append(x[(slice(None), *inside)])
+    return jnp.concatenate(found, -1)
 
 
 class _Side:

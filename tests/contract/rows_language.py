@@ -79,6 +79,7 @@ ROWS = (
         bad=(
             Bad("tokens", args={1: np.ones((2, 1, 7), np.int32)}),
             Bad("heads", static={"width": 5}),
+            Bad("dot_general", static={"dot_general": 3}),
             *bad_options(
                 vocabulary=(0, None),
                 width=(0,),

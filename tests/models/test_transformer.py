@@ -103,3 +103,21 @@ def test_logits_have_the_dtype_of_the_parameters(dtype):
     scale = float(jnp.abs(wanted).max())
     bound = {"bfloat16": 6e-2, "float32": 2e-5, "float64": 1e-12}[dtype.dtype.name]
     assert float(jnp.abs(found.astype(jnp.float64) - wanted).max()) < bound * scale
+
+
+def test_every_product_of_weights_is_the_dot_general_that_is_given():
+    model = transformer(**SIZES)
+    params = random_params(model)
+    shapes = []
+
+    def negative(x, y, dimension_numbers):
+        shapes.append(y.shape)
+        return -jax.lax.dot_general(x, y, dimension_numbers)
+
+    flipped = transformer(**SIZES, dot_general=negative)
+    # Weights of the other sign make of it the same function.
+    turned = jax.tree.map(lambda w: -w if w.ndim == 2 else w, params)
+    turned["word"] = params["word"]
+    found = flipped.apply(turned, TOKENS)
+    np.testing.assert_allclose(found, model.apply(params, TOKENS), atol=1e-12)
+    assert len(shapes) == 6 * SIZES["layers"] + 1

@@ -96,6 +96,27 @@ def curves(
     _save(Path(path), figure)
 
 
+def contours(
+    path: str | os.PathLike[str],
+    x: Sequence[float],
+    y: Sequence[float],
+    values: Any,
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    label: str = "",
+) -> None:
+    """Write ``values`` [x, y] as a map in colors, with lines of equal height."""
+    figure, axes = _axes(5.2, 4.2)
+    heights = np.asarray(values, float).T
+    shown = axes.contourf(x, y, heights, levels=12)
+    axes.contour(x, y, heights, levels=12, colors="black", linewidths=0.4)
+    figure.colorbar(shown, label=label)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    _save(Path(path), figure)
+
+
 def bars(
     path: str | os.PathLike[str],
     groups: Mapping[str, Mapping[str, Sequence[float]]],

@@ -69,9 +69,11 @@ ROWS = (
         ),
         tests=(
             "tests/attention/test_mitchell.py",
+            "tests/experiments/test_mitchell.py",
             "tests/numerics/test_mitchell.py",
             "tests/numerics/test_mitchell_functions.py",
             "tests/numerics/test_mitchell_matmul.py",
         ),
+        experiments=("experiments.mitchell",),
     ),
 )

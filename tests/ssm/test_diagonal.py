@@ -140,7 +140,7 @@ def test_gradients_reach_a_state() -> None:
         return s4d_conv(lam, b, c, DT, u, state=state, block=4)
 
     def g(state):
-        advance = lambda x, u: s4d_step(x, lam, b, c, DT, u)  # noqa: E731
+        advance = lambda x, u: tuple(s4d_step(x, lam, b, c, DT, u))  # noqa: E731
         end, out = jax.lax.scan(advance, state, jnp.moveaxis(u, 1, 0))
         return end, jnp.moveaxis(out, 0, 1)
 

@@ -259,7 +259,7 @@ def test_steps_are_the_convolution_in_value_and_gradient(half) -> None:
 
     def stepped(lam, p, b, c, dt, u):
         step = s4_step_matrices(lam, p, b, dt, half=half)
-        advance = lambda x, u: s4_step(x, step, c, u, half=half)  # noqa: E731
+        advance = lambda x, u: tuple(s4_step(x, step, c, u, half=half))  # noqa: E731
         state = jnp.zeros((3, *c.shape), complex)
         out = jax.lax.scan(advance, state, jnp.moveaxis(u, 1, 0))[1]
         return jnp.moveaxis(out, 0, 1)

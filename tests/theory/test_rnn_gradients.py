@@ -189,7 +189,9 @@ def test_open_forget_gate_and_closed_input_gate_keep_a_memory_for_60_steps() -> 
         def last(c):
             cell = {**params, "b": b}
             first = CellState(c, h)
-            after = jax.lax.scan(lambda s, x: lstm_cell(cell, s, x), first, xs)[0]
+            after = jax.lax.scan(lambda s, x: tuple(lstm_cell(cell, s, x)), first, xs)[
+                0
+            ]
             return after.c
 
         return jax.jacfwd(last)(c)

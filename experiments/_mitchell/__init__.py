@@ -1,0 +1,1 @@
+"""The experiment ``mitchell``: networks whose products are integer additions."""

@@ -162,8 +162,10 @@ def _mean_over_chunks(
 ) -> Tree:
     """The sum of ``squares`` over chunks of rows, and over what is left, by count."""
     whole = count // chunk
-    total = jax.tree.map(jnp.zeros_like, widen(params))
-    if whole:
+    parts = []
+    if whole == 1:  # without sums of the parameters' size beside
+        parts.append(squares(jax.tree.map(lambda x: x[:chunk], rows)))
+    elif whole:
         chunks = jax.tree.map(
             lambda x: x[: whole * chunk].reshape(whole, chunk, *x.shape[1:]), rows
         )
@@ -171,10 +173,11 @@ def _mean_over_chunks(
         def add(total: Tree, part: Tree) -> tuple[Tree, None]:
             return jax.tree.map(jnp.add, total, squares(part)), None
 
-        total, _ = jax.lax.scan(add, total, chunks)
+        zeros = jax.tree.map(jnp.zeros_like, widen(params))
+        parts.append(jax.lax.scan(add, zeros, chunks)[0])
     if whole * chunk < count:
-        rest = jax.tree.map(lambda x: x[whole * chunk :], rows)
-        total = jax.tree.map(jnp.add, total, squares(rest))
+        parts.append(squares(jax.tree.map(lambda x: x[whole * chunk :], rows)))
+    total = parts[0] if len(parts) == 1 else jax.tree.map(jnp.add, *parts)
     return jax.tree.map(lambda x: x / count, total)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kexue_jax import articles as articles
     from kexue_jax import attention as attention
     from kexue_jax import diffusion as diffusion
+    from kexue_jax import embeddings as embeddings
     from kexue_jax import evaluation as evaluation
     from kexue_jax import losses as losses
     from kexue_jax import models as models
@@ -28,6 +29,7 @@ __all__ = [
     "articles",
     "attention",
     "diffusion",
+    "embeddings",
     "evaluation",
     "losses",
     "models",

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from kexue_jax._base import checks
+from kexue_jax._base.orthogonal import orthonormal
 
 NORMS = ("chi", "sqrt_d", "quantile", "midpoint")
 
@@ -150,28 +150,8 @@ def _orthogonal(key: jax.Array, m: int, d: int, norms: str, dtype: Any) -> jax.A
     wide = jnp.promote_types(dtype, jnp.float32)
     key_q, key_n = jax.random.split(key)
     blocks = jax.random.normal(key_q, (-(-m // d), d, d), wide)
-    rows = _orthonormal(blocks.mT).reshape(-1, d)[:m]
+    rows = orthonormal(blocks.mT).reshape(-1, d)[:m]
     return (rows * _norms(key_n, m, d, norms, wide)[:, None]).astype(dtype)
-
-
-def _orthonormal(rows: jax.Array) -> jax.Array:
-    """The rows [..., d, d] made orthonormal one after the other (Gram and Schmidt).
-
-    Each is cleared of those before it twice, after which rounding alone is left. They
-    are Q^T of the QR factorization with R_jj > 0. Not LAPACK's: its QR of a batch waits
-    for threads of the pool that it runs in, and two at a time on two cores, of two
-    layers or two devices, wait for each other forever (jaxlib 0.10.2).
-    """
-
-    def turn(j: Any, done: jax.Array) -> jax.Array:
-        row = lax.dynamic_slice_in_dim(rows, j, 1, -2)
-        for _ in range(2):
-            along = jnp.matmul(row, done.mT, precision=lax.Precision.HIGHEST)
-            row = row - jnp.matmul(along, done, precision=lax.Precision.HIGHEST)
-        row = row * lax.rsqrt(jnp.square(row).sum(-1, keepdims=True))
-        return lax.dynamic_update_slice_in_dim(done, row, j, rows.ndim - 2)
-
-    return lax.fori_loop(0, rows.shape[-2], turn, jnp.zeros_like(rows))
 
 
 def _norms(key: jax.Array, m: int, d: int, rule: str, dtype: Any) -> jax.Array:

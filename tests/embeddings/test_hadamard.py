@@ -1,0 +1,76 @@
+"""The Hadamard transform: both fast forms against the butterfly, and SRHT."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from kexue_jax import embeddings
+from kexue_jax.embeddings.hadamard import (
+    _by_additions,
+    _by_products,
+    hadamard_butterfly,
+)
+from tests.oracles import random_projection as oracle
+
+FORMS = {"additions": _by_additions, "products": _by_products}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("d", [1, 2, 32, 512])
+def test_fast_forms_equal_the_butterfly_and_the_matrix(form, d):
+    x = np.random.default_rng(d).normal(size=(2, d))
+    found = np.asarray(jax.jit(FORMS[form])(jnp.asarray(x))) / d**0.5
+    twin = np.asarray(jax.jit(hadamard_butterfly)(jnp.asarray(x)))
+    np.testing.assert_allclose(found, twin, atol=1e-12)
+    np.testing.assert_allclose(found, oracle.transform(x), atol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_equal_those_of_the_butterfly(form):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=64))
+    loss = lambda f: lambda x: jnp.sum(jnp.sin(f(x)))  # noqa: E731
+    slopes = [
+        jax.jit(jax.grad(loss(f)))(x)
+        for f in (lambda x: FORMS[form](x) / 8, hadamard_butterfly)
+    ]
+    np.testing.assert_allclose(*slopes, atol=1e-12)
+    check_grads(jax.jit(FORMS[form]), (x,), 1, atol=1e-6, rtol=1e-6)
+
+
+def test_the_transform_is_its_own_inverse_and_keeps_norms():
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(1000, 32)))
+    y = embeddings.hadamard_transform(x)
+    np.testing.assert_allclose(embeddings.hadamard_transform(y), x, atol=1e-13)
+    np.testing.assert_allclose((y * y).sum(-1), (x * x).sum(-1), rtol=1e-13)
+
+
+def test_a_large_transform_holds_in_float32():
+    x = np.random.default_rng(2).normal(size=2**14).astype(np.float32)
+    wide = jax.jit(hadamard_butterfly)(jnp.asarray(x, jnp.float64))
+    for form in FORMS.values():
+        found = jax.jit(form)(jnp.asarray(x)) / 2**7
+        assert abs(found - wide).max() < 1e-5
+
+
+def test_srht_is_projection_by_its_matrix():
+    srht = embeddings.srht_init(jax.random.key(3), n=9, m=21)
+    v = np.random.default_rng(3).normal(size=(2, 4, 21))
+    matrix = oracle.srht_matrix(np.asarray(srht.signs), np.asarray(srht.rows), 21)
+    found = embeddings.srht_apply(srht, jnp.asarray(v))
+    wanted = embeddings.project(jnp.asarray(matrix), jnp.asarray(v))
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    assert len(set(srht.rows.tolist())) == 9
+    whole = embeddings.srht_init(jax.random.key(4), n=32, m=21)
+    kept = embeddings.srht_apply(whole, jnp.asarray(v))
+    np.testing.assert_allclose((kept**2).sum(-1), (v**2).sum(-1), rtol=1e-12)
+
+
+def test_srht_spreads_one_hot_points_where_sampling_alone_loses_them():
+    srht = embeddings.srht_init(jax.random.key(5), n=64, m=1024)
+    rows = jnp.eye(64, 1024)
+    found = np.asarray(jax.jit(embeddings.srht_apply)(srht, rows))
+    np.testing.assert_allclose((found**2).sum(-1), np.ones(64), rtol=1e-5)
+    gram = found @ found.T - np.eye(64)
+    assert abs(gram).max() < 0.8  # <= 1 - eps for all pairs at once

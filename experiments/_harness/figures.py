@@ -66,13 +66,14 @@ def curves(
     log_y: bool = False,
     markers: bool = False,
     points: Collection[str] = (),
+    beside: bool = False,
 ) -> None:
     """Write the curves ``{label: (x, y)}`` in one diagram; NaN leaves a gap.
 
-    Labels in ``points`` get points and no line. The legend of more than six stands
-    beside the diagram.
+    Labels in ``points`` get points and no line. The legend of more than six, or with
+    ``beside``, stands beside the diagram.
     """
-    many = len(series) > 6
+    many = beside or len(series) > 6
     figure, axes = _axes(8.0 if many else 6.0, 3.6)
     for number, (label, (x, y)) in enumerate(series.items()):
         # Ten colors, then the same ten broken.

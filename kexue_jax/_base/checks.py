@@ -272,6 +272,18 @@ def key(function: str, argument: str, value: Any) -> None:
         raise fail(function, argument, f"shape {value.shape}", "one key, of shape ()")
 
 
+def known(array: Any) -> np.ndarray | None:
+    """The values of an array, or None if it is traced or lies on other hosts."""
+    try:
+        if isinstance(array, jax.Array) and not array.is_fully_addressable:
+            return None
+        return np.asarray(array)
+    except jax.errors.ConcretizationTypeError:
+        return None
+    except jax.errors.TracerArrayConversionError:
+        return None
+
+
 def concrete(function: str, argument: str, value: Any, kind: str) -> np.ndarray:
     """``value`` as a NumPy array; raise TypeError if it is traced or of another kind.
 

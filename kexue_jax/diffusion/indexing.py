@@ -57,22 +57,10 @@ def check_steps(
     check_schedule(function, schedule)
     steps = np.asarray(t) if type(t) is int else t
     checks.array(function, argument, steps, "integer")
-    values = known(steps)
+    values = checks.known(steps)
     if values is not None and values.size:
         low, high = values.min(), values.max()
         if low < minimum or high > schedule.T:
             got = f"values from {low} to {high}"
             raise checks.fail(function, argument, got, f"in {minimum}..{schedule.T}")
     return jnp.asarray(steps).astype(jnp.int32)
-
-
-def known(array: Any) -> np.ndarray | None:
-    """The values of an array, or None if it is traced or lies on other hosts."""
-    try:
-        if isinstance(array, jax.Array) and not array.is_fully_addressable:
-            return None
-        return np.asarray(array)
-    except jax.errors.ConcretizationTypeError:
-        return None
-    except jax.errors.TracerArrayConversionError:
-        return None

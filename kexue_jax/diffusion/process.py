@@ -15,7 +15,7 @@ import numpy as np
 from kexue_jax._base import checks
 from kexue_jax._base.masks import safe_divide, safe_root
 from kexue_jax._base.numerics import expand_trailing
-from kexue_jax.diffusion.indexing import check_inputs, check_steps, entries, known
+from kexue_jax.diffusion.indexing import check_inputs, check_steps, entries
 from kexue_jax.diffusion.schedules import Schedule
 
 SIGMA_KINDS = ("beta", "posterior", "zero")
@@ -196,7 +196,7 @@ def _check_earlier(
     if s.ndim:
         checks.shapes(function, t=(t, "..."), s=(s, "..."))
     s = jnp.broadcast_to(s, t.shape)
-    late, early = known(t), known(s)
+    late, early = checks.known(t), checks.known(s)
     if late is not None and early is not None and (early >= late).any():
         raise checks.fail(function, "s", early, f"earlier than t = {late}")
     return s

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from kexue_jax._base import checks
-from kexue_jax.diffusion.indexing import check_steps, known
+from kexue_jax.diffusion.indexing import check_steps
 from kexue_jax.diffusion.moves import (
     adjacent_move,
     apply_move,
@@ -169,6 +169,6 @@ def _check_step_arrays(
 
 
 def _check_order(name: str, t: jax.Array, s: jax.Array) -> None:
-    upper, lower = known(t), known(s)
+    upper, lower = checks.known(t), checks.known(s)
     if upper is not None and lower is not None and not (lower < upper).all():
         raise checks.fail(name, "s", lower.tolist(), f"below t = {upper.tolist()}")

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from kexue_jax._base import checks
-from kexue_jax.diffusion.indexing import known
 
 KINDS = ("trailing", "leading", "quadratic")
 
@@ -48,7 +47,7 @@ def ddim_taus(*, T: int, S: int, kind: str = "trailing") -> np.ndarray:
 
 def check_taus(name: str, taus: Any, T: int) -> Any:
     """``taus`` as an integer array [S], validated where its values are known."""
-    values = known(taus) if checks.is_array(taus) else taus
+    values = checks.known(taus) if checks.is_array(taus) else taus
     if values is not None:
         values = taus = checks.concrete(name, "taus", values, "integer")
     checks.array(name, "taus", taus, "integer")

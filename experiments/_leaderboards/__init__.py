@@ -1,0 +1,1 @@
+"""The experiment leaderboard_means: its claims, tables and pictures."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kexue_jax import diffusion as diffusion
     from kexue_jax import embeddings as embeddings
     from kexue_jax import evaluation as evaluation
+    from kexue_jax import generative as generative
     from kexue_jax import losses as losses
     from kexue_jax import models as models
     from kexue_jax import numerics as numerics
@@ -31,6 +32,7 @@ __all__ = [
     "diffusion",
     "embeddings",
     "evaluation",
+    "generative",
     "losses",
     "models",
     "numerics",

@@ -9,6 +9,18 @@ ROWS = (
         "互怼的艺术：从零直达WGAN-GP",
         "2017-06-08",
         "gradient_normalization_gan",
+        (
+            "generative.GanLosses",
+            "generative.difference_quotient_penalty",
+            "generative.gan_losses",
+            "generative.gradient_penalty",
+            "generative.input_gradient_norm",
+            "optim.clip_weights",
+        ),
+        (
+            "tests/generative/test_gan_losses.py",
+            "tests/generative/test_gradient_penalties.py",
+        ),
     ),
     Article(
         5383,
@@ -23,6 +35,20 @@ ROWS = (
         "深度学习中的Lipschitz约束：泛化与生成模型",
         "2018-10-07",
         "gradient_normalization_gan",
+        (
+            "generative.SpectralNormalized",
+            "generative.difference_quotient_penalty",
+            "generative.empirical_lipschitz",
+            "generative.gradient_penalty",
+            "generative.lipschitz_upper_bound",
+            "generative.spectral_normalize",
+            "generative.spectral_vector",
+            "optim.clip_weights",
+        ),
+        (
+            "tests/generative/test_gradient_penalties.py",
+            "tests/generative/test_lipschitz.py",
+        ),
     ),
     Article(
         6139,
@@ -30,6 +56,8 @@ ROWS = (
         "WGAN-div：一个默默无闻的WGAN填坑者",
         "2018-11-07",
         "gradient_normalization_gan",
+        ("generative.gradient_penalty",),
+        ("tests/generative/test_gradient_penalties.py",),
     ),
     Article(
         8757,
@@ -37,6 +65,22 @@ ROWS = (
         "WGAN新方案：通过梯度归一化来实现L约束",
         "2021-11-15",
         "gradient_normalization_gan",
+        (
+            "generative.GanLosses",
+            "generative.NormalizedOutput",
+            "generative.consistency_penalty",
+            "generative.empirical_lipschitz",
+            "generative.flip_translate",
+            "generative.gan_losses",
+            "generative.gradient_normalize",
+            "generative.input_gradient_norm",
+            "generative.normalized_critic",
+        ),
+        (
+            "tests/generative/test_gan_losses.py",
+            "tests/generative/test_gradient_normalization.py",
+            "tests/generative/test_lipschitz.py",
+        ),
     ),
     Article(
         8791,

@@ -6,7 +6,11 @@ from kexue_jax.evaluation.coverage import (
     density_coverage,
     precision_recall,
 )
-from kexue_jax.evaluation.discrepancy import frechet_distance, polynomial_mmd
+from kexue_jax.evaluation.discrepancy import (
+    energy_distance,
+    frechet_distance,
+    polynomial_mmd,
+)
 from kexue_jax.evaluation.leaderboard import (
     Aggregation,
     LeaderboardResult,
@@ -45,6 +49,7 @@ __all__ = [
     "density_coverage",
     "precision_recall",
     # discrepancy
+    "energy_distance",
     "frechet_distance",
     "polynomial_mmd",
     # leaderboard

@@ -2,6 +2,7 @@
 
 from kexue_jax.models.classifier import ClassifierOutput, image_classifier
 from kexue_jax.models.functional import Model, functional
+from kexue_jax.models.gan import gan_critic, gan_generator, leaky_perceptron
 from kexue_jax.models.position_embedding import HierarchicalPositionEmbedding
 from kexue_jax.models.rnn import RecurrentCell
 from kexue_jax.models.ssm_stack import SsmStack, ssm_stack
@@ -16,6 +17,9 @@ __all__ = [
     "unet_paper",
     "ClassifierOutput",
     "image_classifier",
+    "gan_critic",
+    "gan_generator",
+    "leaky_perceptron",
     "transformer",
     "RecurrentCell",
     "SsmStack",

@@ -24,7 +24,7 @@ from kexue_jax.optim.gradient_dropout import (
     keep_mask,
 )
 from kexue_jax.optim.lamb import lamb_layerwise, scale_by_layerwise_trust
-from kexue_jax.optim.projection import projected
+from kexue_jax.optim.projection import clip_weights, projected
 from kexue_jax.optim.rank_one import RankOne, rank_one_nonneg
 from kexue_jax.optim.schedules import piecewise_linear
 from kexue_jax.optim.second_moments import (
@@ -96,6 +96,7 @@ __all__ = [
     "lamb_layerwise",
     "scale_by_layerwise_trust",
     # projection
+    "clip_weights",
     "projected",
     # rank_one
     "RankOne",

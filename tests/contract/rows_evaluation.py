@@ -61,6 +61,13 @@ ROWS = (
         bad=(*bad_sets("x", "y", few=1), *bad_counts("degree", "block_size")),
     ),
     Case(
+        "evaluation.energy_distance",
+        lambda rng: two_sets(rng, 5, 3, 3),
+        without_block(oracle.energy_distance),
+        {"block_size": 2},
+        bad=(*bad_sets("x", "y", few=1), *bad_counts("block_size")),
+    ),
+    Case(
         "evaluation.nearest_neighbors",
         lambda rng: two_sets(rng, 3, 7, 3),
         without_block(oracle.nearest_neighbors),

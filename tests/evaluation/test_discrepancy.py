@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from kexue_jax.evaluation import frechet_distance, polynomial_mmd
+from kexue_jax.evaluation import energy_distance, frechet_distance, polynomial_mmd
 from tests.oracles import generative_metrics as oracle
 
 
@@ -205,3 +205,22 @@ def test_bad_integers_are_refused_by_name(named, bad) -> None:
     x, y = clouds(0, 4, 4, 2)
     with pytest.raises((ValueError, TypeError), match=f"polynomial_mmd: `{named}`"):
         polynomial_mmd(x, y, **{named: bad})
+
+
+def test_energy_distance_is_unbiased_and_sees_any_difference() -> None:
+    # As of the discrepancy: 2,000 pairs of one distribution; the form with the zeros of
+    # the diagonal in its means is off, and two of equal means and variances are told.
+    keys = jax.random.split(jax.random.key(1), 2000)
+
+    def one(key):
+        x, y = jax.random.normal(key, (2, 10, 2))
+        within = jnp.sqrt(((x[:, None] - x[None]) ** 2).sum(-1) + jnp.eye(10)).sum()
+        other = jnp.sign(y)
+        values = [energy_distance(x, z, block_size=10) for z in (y, other)]
+        return *values, (within - 10) / 100 / 9
+
+    same, differing, excess = jax.jit(jax.vmap(one))(keys)
+    error = float(jnp.std(same)) / 2000**0.5
+    assert abs(float(jnp.mean(same))) < 5 * error
+    assert float(jnp.mean(excess)) > 10 * error
+    assert float(jnp.mean(differing)) > 10 * error

@@ -228,6 +228,12 @@ ENTRIES = (
         fixed=lambda: {"inner": optax.sgd(0.1), "projection": boxed},
     ),
     Entry(
+        "clip_weights",
+        optim.clip_weights,
+        lambda: oracle.kept(lambda k, gradients, params: gradients, -0.5, 0.5),
+        {"max_weight": 0.5},
+    ),
+    Entry(
         "scale_by_layerwise_trust",
         optim.scale_by_layerwise_trust,
         lambda: oracle.trusted(EXCLUDE),

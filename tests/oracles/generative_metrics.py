@@ -73,3 +73,12 @@ def two_sample_accuracy(x, y):
         scores[label].append((right + (set(nearest) == {label})) / 2)
     of_x, of_y = np.mean(scores[0]), np.mean(scores[1])
     return (of_x + of_y) / 2, of_x, of_y
+
+
+def energy_distance(x, y):
+    """Three means over pairs, those of a vector with itself left out."""
+
+    def within(a):
+        return distances(a, a).sum() / (len(a) * (len(a) - 1))
+
+    return 2 * distances(x, y).mean() - within(x) - within(y)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kexue_jax import attention as attention
     from kexue_jax import diffusion as diffusion
     from kexue_jax import evaluation as evaluation
+    from kexue_jax import generative as generative
     from kexue_jax import losses as losses
     from kexue_jax import models as models
     from kexue_jax import numerics as numerics
@@ -29,6 +30,7 @@ __all__ = [
     "attention",
     "diffusion",
     "evaluation",
+    "generative",
     "losses",
     "models",
     "numerics",

@@ -9,6 +9,7 @@ from kexue_jax.models.ssm_stack import SsmStack, ssm_stack
 from kexue_jax.models.transformer import transformer
 from kexue_jax.models.unet_paper import unet_paper
 from kexue_jax.models.unet_small import unet_small
+from kexue_jax.models.vae import Vae, vae
 
 __all__ = [
     "Model",
@@ -25,4 +26,6 @@ __all__ = [
     "SsmStack",
     "ssm_stack",
     "HierarchicalPositionEmbedding",
+    "Vae",
+    "vae",
 ]

@@ -1,0 +1,1 @@
+"""The parts of ``experiments.vae_density``: bits, trainings, densities, claims."""

@@ -15,6 +15,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments._harness import lists
@@ -134,7 +135,7 @@ def sweep_of(config: Config, several: list[Any], few: np.ndarray) -> Sweep:
     """Errors of mantissas and of logits by offset."""
     offsets = np.linspace(0, LAST_OFFSET, config.offsets)
     wanted = [np.asarray(images.apply(p, few, EXACT)) for p in several]
-    x = (np.arange(200, dtype=np.float32) + 0.5) / 200
+    x = jnp.asarray((np.arange(200) + 0.5) / 200, jnp.float32)
     mantissas, logits = [], []
     for offset in offsets:
         arm = Arm("sweep", float(offset))
@@ -182,7 +183,7 @@ def of_text(
 
 def draw(run: Run, report: Report) -> None:
     """The error by mantissas, accuracies, exchanges, shrink by layer, offsets."""
-    x = np.linspace(0, 1, 201, dtype=np.float32)[:-1]
+    x = jnp.asarray(np.linspace(0, 1, 201)[:-1], jnp.float32)
     error = np.asarray(numerics.mitchell_relative_error(x[:, None], x[None]))
     contours(
         run.path("error.png"), x, x, 100 * error, xlabel="x1", ylabel="x2", label="%"
@@ -199,7 +200,7 @@ def draw(run: Run, report: Report) -> None:
         label = f"slope of a layer's sums, {name}"
         curves(path, lines, xlabel="layer", ylabel=label, markers=True)
     sweep = report.sweep
-    lines = {
+    lines: dict[str, Any] = {
         "product of mantissas at random": (sweep.offsets, sweep.mantissas),
         "logits of trained networks": (sweep.offsets, sweep.logits),
     }

@@ -99,8 +99,8 @@ def curves(
 
 def contours(
     path: str | os.PathLike[str],
-    x: Sequence[float],
-    y: Sequence[float],
+    x: Any,
+    y: Any,
     values: Any,
     *,
     xlabel: str = "",

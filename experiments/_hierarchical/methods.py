@@ -41,7 +41,7 @@ METHODS: dict[str, Method] = {
 
 
 def network(
-    sizes: dict[str, int], length: int, causal: bool, live: float | None = None
+    sizes: dict[str, Any], length: int, causal: bool, live: float | None = None
 ) -> models.Model:
     """A model with ``length`` rows of positions, read as of ``live`` alpha if given."""
 

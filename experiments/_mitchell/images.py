@@ -78,12 +78,12 @@ def layer(number: int, kernel: jax.Array, x: jax.Array, arm: Arm) -> jax.Array:
     return arm.matmul(x.reshape(len(x), -1), kernel)
 
 
-def apply(params: Any, x: jax.Array, arm: Arm) -> jax.Array:
+def apply(params: Any, x: Any, arm: Arm) -> jax.Array:
     """Logits."""
     return streams(params, x, arm)[-1]
 
 
-def streams(params: Any, x: jax.Array, arm: Arm) -> list[jax.Array]:
+def streams(params: Any, x: Any, arm: Arm) -> list[jax.Array]:
     """What enters each layer, and the logits."""
     found = [x]
     for number, (kernel, bias) in enumerate(params):

@@ -19,7 +19,7 @@ class AdamState(NamedTuple):
 
 
 def mitchell_adam(
-    rate: Callable[[jax.Array], jax.Array], b1: float = 0.9, b2: float = 0.999
+    rate: Callable[[Any], Any], b1: float = 0.9, b2: float = 0.999
 ) -> optax.GradientTransformation:
     """``optax.adam`` whose products, quotients and roots are all additions.
 
@@ -38,8 +38,9 @@ def mitchell_adam(
         zeros = jax.tree.map(jnp.zeros_like, params)
         return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
 
-    def update(g: Any, state: AdamState, params: Any = None) -> tuple[Any, AdamState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
+        g = updates
         count = state.count + 1
         mean = jax.tree.map(lambda m, g: mul(b1, m) + mul(1 - b1, g), state.mean, g)
         square = jax.tree.map(

@@ -84,13 +84,10 @@ def refined_proposal(
     def step(state: Any, place: jax.Array) -> Any:
         proposal, moments = state
         eps = noise(jax.random.fold_in(key, place), proposal.mean, num_samples)
-        updates: Any
         updates, moments = adam.update(descent(proposal, eps), moments)
-        moved = [
-            part - jnp.asarray(learning_rate, dtype) * update
-            for part, update in zip(proposal, updates, strict=True)
-        ]
-        return (Proposal(*moved), moments), None
+        rate = jnp.asarray(learning_rate, dtype)
+        moved = jax.tree.map(lambda part, u: part - rate * u, proposal, updates)
+        return (moved, moments), None
 
     state = (start, adam.init(start))
     return lax.scan(step, state, jnp.arange(num_steps))[0][0]

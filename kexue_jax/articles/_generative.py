@@ -21,6 +21,7 @@ ROWS = (
             "tests/generative/test_gan_losses.py",
             "tests/generative/test_gradient_penalties.py",
         ),
+        ("experiments.gan_gradient_norm",),
     ),
     Article(
         5383,
@@ -63,6 +64,7 @@ ROWS = (
             "tests/generative/test_gradient_penalties.py",
             "tests/generative/test_lipschitz.py",
         ),
+        ("experiments.gan_gradient_norm",),
     ),
     Article(
         6139,
@@ -72,6 +74,7 @@ ROWS = (
         "gradient_normalization_gan",
         ("generative.gradient_penalty",),
         ("tests/generative/test_gradient_penalties.py",),
+        ("experiments.gan_gradient_norm",),
     ),
     Article(
         8757,
@@ -95,6 +98,7 @@ ROWS = (
             "tests/generative/test_gradient_normalization.py",
             "tests/generative/test_lipschitz.py",
         ),
+        ("experiments.gan_gradient_norm",),
     ),
     Article(
         8791,

@@ -119,9 +119,8 @@ def gradient_normalize(
         d = linear_along(d, x, slope)
     norm = example_norm(slope)
     wide = d.astype(accumulation_dtype(norm, d))
-    divided = jax.tree.map(jax.lax.stop_gradient, (slope, norm))
-    parts = divided if detach_norm else (slope, norm)
-    d_hat = scale * _normalized(kind, wide, x, *parts, eps)
+    used = jax.lax.stop_gradient((slope, norm)) if detach_norm else (slope, norm)
+    d_hat = scale * _normalized(kind, wide, x, used[0], used[1], eps)
     return NormalizedOutput(*(part.astype(x.dtype) for part in (d_hat, d, norm)))
 
 

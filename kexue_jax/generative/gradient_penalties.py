@@ -1,5 +1,7 @@
 """Penalties on a critic's slopes: at points (GP, R1, WGAN-div) and between points."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -114,14 +116,8 @@ def difference_quotient_penalty(
     return (weight * jnp.mean(penalty)).astype(x_1.dtype)
 
 
-def _points(
-    name: str,
-    key: jax.Array | None,
-    x_real: jax.Array | None,
-    x_fake: jax.Array | None,
-    where: str,
-) -> jax.Array:
-    """The points at which gradients are taken, without a gradient of their own."""
+def _points(name: str, key: Any, x_real: Any, x_fake: Any, where: str) -> jax.Array:
+    """The points at which gradients are taken."""
     if where != "fake" or x_real is not None:
         check_batch(name, "x_real", x_real)
     if where != "real" or x_fake is not None:

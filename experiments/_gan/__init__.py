@@ -1,0 +1,1 @@
+"""The parts of ``gan_gradient_norm``: players, training, measures, claims."""

@@ -6,10 +6,26 @@ from kexue_jax.evaluation.coverage import (
     density_coverage,
     precision_recall,
 )
+from kexue_jax.evaluation.density_ratio import (
+    ImportanceMean,
+    density_ratio,
+    discriminator_loss,
+    effective_sample_size,
+    importance_mean,
+    overlap_weights,
+)
 from kexue_jax.evaluation.discrepancy import (
     energy_distance,
     frechet_distance,
     polynomial_mmd,
+)
+from kexue_jax.evaluation.discriminator import (
+    CrossFit,
+    LogisticDiscriminator,
+    calibration_scale,
+    cross_fit_logits,
+    discriminator_logits,
+    fit_logistic_discriminator,
 )
 from kexue_jax.evaluation.leaderboard import (
     Aggregation,
@@ -40,7 +56,20 @@ from kexue_jax.evaluation.ranking import (
     rank,
     rank_sensitivity,
 )
+from kexue_jax.evaluation.resampling import (
+    Resample,
+    SplitLikeTest,
+    resample_indices,
+    split_like_test,
+)
 from kexue_jax.evaluation.score_tables import ScoreTable, score_table
+from kexue_jax.evaluation.weighted_metrics import (
+    adversarial_auc,
+    label_shift_weights,
+    weighted_accuracy,
+    weighted_auc,
+    weighted_f1,
+)
 
 __all__ = [
     # coverage
@@ -48,10 +77,24 @@ __all__ = [
     "PrecisionRecall",
     "density_coverage",
     "precision_recall",
+    # density_ratio
+    "ImportanceMean",
+    "density_ratio",
+    "discriminator_loss",
+    "effective_sample_size",
+    "importance_mean",
+    "overlap_weights",
     # discrepancy
     "energy_distance",
     "frechet_distance",
     "polynomial_mmd",
+    # discriminator
+    "CrossFit",
+    "LogisticDiscriminator",
+    "calibration_scale",
+    "cross_fit_logits",
+    "discriminator_logits",
+    "fit_logistic_discriminator",
     # leaderboard
     "Aggregation",
     "LeaderboardResult",
@@ -77,7 +120,18 @@ __all__ = [
     "leave_one_out_ranks",
     "rank",
     "rank_sensitivity",
+    # resampling
+    "Resample",
+    "SplitLikeTest",
+    "resample_indices",
+    "split_like_test",
     # score_tables
     "ScoreTable",
     "score_table",
+    # weighted_metrics
+    "adversarial_auc",
+    "label_shift_weights",
+    "weighted_accuracy",
+    "weighted_auc",
+    "weighted_f1",
 ]

@@ -1,0 +1,1 @@
+"""The experiment adversarial_validation: shifts, scores, claims and pictures."""

@@ -148,12 +148,15 @@ def rows(seed: int, *, size: str) -> tuple[Tree, jax.Array]:
 
 
 def backward(params: Tree, x: jax.Array) -> Form:
-    """One backward pass over the examples, beside which the mask is measured."""
+    """One backward pass over the examples, and one that cuts at a known threshold."""
 
     def mean(params: Tree, x: jax.Array) -> jax.Array:
         return jnp.mean(jax.vmap(network, (None, 0))(params, x))
 
-    return jitted(jax.grad(mean), params, x)._replace(value=None)
+    def run(params: Tree, x: jax.Array) -> Tree:
+        return jax.tree.map(lambda g: g * g > 1e-12, jax.grad(mean)(params, x))
+
+    return jitted(run, params, x)._replace(value=None)
 
 
 def fisher_mask(params: Tree, x: jax.Array) -> Form:
@@ -234,7 +237,7 @@ def passes(size: str) -> tuple[Case, ...]:
             Prepared(fisher_mask),
             Prepared(backward),
             goal=3.0 if large else None,
-            about=f"batch Fisher and its mask, {size}; twin: one backward pass",
+            about=f"batch Fisher and its mask, {size}; twin: backward and one cut",
         ),
         Case(
             f"optim.top_fraction_{size}",

@@ -14,7 +14,7 @@ from kexue_jax.optim._trees import check_real_tree, leaf_mask
 METHODS = ("search", "sort")
 GUESSES = 4  # thresholds tried in a pass: the bytes of 32 bits
 ROW = 128  # entries whose counts fit in a byte
-BLOCK = 2**14  # entries counted at once, a multiple of ROW
+BLOCK = 2**17  # entries counted at once, a multiple of ROW
 SAMPLE = 2**15  # entries that the first guesses are drawn from
 
 
@@ -131,11 +131,12 @@ def _search(leaves: list[jax.Array], kept: int) -> _Bracket:
     def unsettled(b: _Bracket) -> jax.Array:
         return (b.above_low != kept) & (b.high - b.low > 1)
 
-    def narrow(b: _Bracket) -> _Bracket:
-        return _narrowed(b, leaves, kept, _between(b, kept))
+    first = _sampled(leaves, kept / total) if total > SAMPLE else _between(start, kept)
 
-    if total > SAMPLE:
-        start = _narrowed(start, leaves, kept, _sampled(leaves, kept / total))
+    def narrow(b: _Bracket) -> _Bracket:
+        guesses = jnp.where(b.passes == 0, first, _between(b, kept))
+        return _narrowed(b, leaves, kept, guesses)
+
     return jax.lax.while_loop(unsettled, narrow, start)
 
 
@@ -239,12 +240,12 @@ def _count_blocks(
 
     def add(number: jax.Array, total: jax.Array) -> jax.Array:
         block = jax.lax.dynamic_slice(flat, (number * BLOCK,), (BLOCK,))
-        ranks = order.rank(block).reshape(ROW, -1)
+        ranks = order.rank(block).reshape(-1, ROW)
         bits = sum(
             (ranks >= thresholds[i]).astype(jnp.uint32) << (8 * i)
             for i in range(GUESSES)
         )
-        sums = jnp.sum(bits, axis=0, dtype=jnp.uint32)
+        sums = jnp.sum(bits, axis=1, dtype=jnp.uint32)
         parts = [(sums >> (8 * i)) & jnp.uint32(255) for i in range(GUESSES)]
         return total + jnp.stack([jnp.sum(p, dtype=jnp.int32) for p in parts])
 
@@ -255,13 +256,27 @@ def _count_blocks(
 def _first_ties(
     ranks: list[jax.Array], threshold: jax.Array, room: jax.Array
 ) -> list[jax.Array]:
-    """All ranks above the threshold, and the first ``room`` that equal it."""
+    """All ranks above the threshold, and the first ``room`` that equal it.
+
+    Whole rows as long as they fit; only in the row where room ends are entries counted.
+    """
     masks = []
     for rank in ranks:
-        equal = rank == threshold
-        order = jnp.cumsum(equal.reshape(-1), dtype=jnp.int32).reshape(rank.shape)
-        masks.append((rank > threshold) | (equal & (order <= room)))
-        room = room - jnp.sum(equal, dtype=jnp.int32)
+        if not rank.size:
+            masks.append(jnp.zeros(rank.shape, bool))
+            continue
+        rows = rank.reshape(-1, rank.shape[-1] if rank.ndim else 1)
+        equal = rows == threshold
+        counts = jnp.sum(equal, axis=1, dtype=jnp.int32)
+        ends = jnp.cumsum(counts)
+        whole = ends <= room
+        last = jnp.minimum(jnp.sum(whole, dtype=jnp.int32), len(rows) - 1)
+        left = room - (ends - counts)[last]
+        inside = jnp.cumsum(equal[last], dtype=jnp.int32) <= left
+        numbers = jnp.arange(len(rows), dtype=jnp.int32)
+        kept = whole[:, None] | ((numbers == last)[:, None] & inside[None])
+        masks.append(((rows > threshold) | (equal & kept)).reshape(rank.shape))
+        room = room - ends[-1]
     return masks
 
 

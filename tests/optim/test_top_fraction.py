@@ -59,6 +59,10 @@ def test_nothing_and_everything() -> None:
     assert not top_fraction_mask(scores, fraction=0.0)["a"].any()
     assert top_fraction_mask(scores, fraction=1.0)["a"].all()
     assert top_fraction_mask({}, fraction=0.5) == {}
+    scores = {"none": jnp.zeros((2, 0)), "one": jnp.ones(4)}
+    mask = top_fraction_mask(scores, fraction=0.5)
+    assert mask["none"].shape == (2, 0)
+    np.testing.assert_array_equal(mask["one"], [True, True, False, False])
 
 
 def test_a_percentile_keeps_everything_where_most_scores_are_zero() -> None:

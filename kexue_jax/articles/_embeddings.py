@@ -68,6 +68,7 @@ ROWS = (
             "tests/embeddings/test_jl_dimension.py",
             "tests/embeddings/test_random_projection.py",
         ),
+        experiments=("experiments.johnson_lindenstrauss",),
     ),
     Article(
         8706,
@@ -100,6 +101,7 @@ ROWS = (
             "tests/embeddings/test_randomized_svd.py",
             "tests/embeddings/test_sign_hash.py",
         ),
+        experiments=("experiments.johnson_lindenstrauss",),
     ),
     Article(
         8711,

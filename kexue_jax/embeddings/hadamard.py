@@ -33,8 +33,8 @@ def hadamard_transform(x: jax.Array) -> jax.Array:
     Shapes: x [..., d] -> [..., d].
     Article: kexue.fm/archives/8706.  Paper: Ailon & Chazelle 2009.
     Differs: no.
-    Cost: O(d log d) additions a vector. On a CPU one product with H_16, then two stages
-    of additions a pass; elsewhere products with H_256 and smaller, two for d = 65,536.
+    Cost: O(d log d) additions a vector. On a CPU two stages of additions a pass, then
+    one product with H_16; elsewhere products with H_256, two for d = 65,536.
     Raises: TypeError or ValueError unless x is a floating array whose last axis is a
     power of two.
     Example:
@@ -132,7 +132,9 @@ def srht_apply(srht: SRHT, v: jax.Array) -> jax.Array:
     padding = [(0, 0)] * (v.ndim - 1) + [(0, width - m)]
     signs = srht.signs.astype(wide.dtype).reshape((1,) * (v.ndim - 1) + (width,))
     signed = jnp.pad(wide, padding) * signs
-    found = jnp.take(_transform(signed), srht.rows, axis=-1, mode="clip")
+    found = lax.platform_dependent(
+        signed, srht.rows, cpu=_sampled_by_additions, default=_sampled_by_products
+    )
     return (found / math.sqrt(n)).astype(v.dtype)
 
 
@@ -175,20 +177,38 @@ def _product(x: jax.Array, before: int, size: int) -> jax.Array:
 
 
 def _by_additions(x: jax.Array) -> jax.Array:
-    """A product along the last 16, then sums and differences of far entries by fours.
+    """Sums and differences of far entries by fours, then a product along the last 16.
 
     XLA's CPU code runs through whole vectors where entries lie at least 16 apart.
     """
-    d, size = x.shape[-1], min(_CPU_BLOCK, x.shape[-1])
+    size = min(_CPU_BLOCK, x.shape[-1])
     matrix = jnp.asarray(_matrix(size), x.dtype)
-    rows = x.reshape(*x.shape[:-1], d // size, size)
-    x = jnp.matmul(rows, matrix, precision="highest").reshape(x.shape)
+    return jnp.matmul(_far(x, size), matrix, precision="highest").reshape(x.shape)
+
+
+def _sampled_by_products(x: jax.Array, rows: jax.Array) -> jax.Array:
+    return jnp.take(_by_products(x), rows, axis=-1, mode="clip")
+
+
+def _sampled_by_additions(x: jax.Array, rows: jax.Array) -> jax.Array:
+    """Of the last 16 only what ``rows`` asks for, where that is less work."""
+    size, n = _CPU_BLOCK, rows.size
+    if n * size >= x.shape[-1]:
+        return jnp.take(_by_additions(x), rows, axis=-1, mode="clip")
+    blocks = jnp.take(_far(x, size), rows // size, axis=-2, mode="clip")
+    columns = jnp.asarray(_matrix(size), x.dtype)[rows % size]
+    return jnp.einsum("...ns,ns->...n", blocks, columns, precision="highest")
+
+
+def _far(x: jax.Array, size: int) -> jax.Array:
+    """The stages of entries ``size`` and more apart, as [..., d / size, size]."""
+    d = x.shape[-1]
     before = d // size
     while before > 1:
         radix = 4 if before % 4 == 0 else 2
         before //= radix
         x = _stage(x, before, radix)
-    return x
+    return x.reshape(*x.shape[:-1], d // size, size)
 
 
 def _stage(x: jax.Array, before: int, radix: int) -> jax.Array:

@@ -54,15 +54,17 @@ def test_a_large_transform_holds_in_float32():
         assert abs(found - wide).max() < 1e-5
 
 
-def test_srht_is_projection_by_its_matrix():
-    srht = embeddings.srht_init(jax.random.key(3), n=9, m=21)
-    v = np.random.default_rng(3).normal(size=(2, 4, 21))
-    matrix = oracle.srht_matrix(np.asarray(srht.signs), np.asarray(srht.rows), 21)
+@pytest.mark.parametrize(("n", "m"), [(9, 21), (3, 100)])
+def test_srht_is_projection_by_its_matrix(n, m):
+    srht = embeddings.srht_init(jax.random.key(3), n=n, m=m)
+    v = np.random.default_rng(3).normal(size=(2, 4, m))
+    matrix = oracle.srht_matrix(np.asarray(srht.signs), np.asarray(srht.rows), m)
     found = embeddings.srht_apply(srht, jnp.asarray(v))
     wanted = embeddings.project(jnp.asarray(matrix), jnp.asarray(v))
     np.testing.assert_allclose(found, wanted, atol=1e-12)
-    assert len(set(srht.rows.tolist())) == 9
-    whole = embeddings.srht_init(jax.random.key(4), n=32, m=21)
+    assert len(set(srht.rows.tolist())) == n
+    width = len(srht.signs)
+    whole = embeddings.srht_init(jax.random.key(4), n=width, m=m)
     kept = embeddings.srht_apply(whole, jnp.asarray(v))
     np.testing.assert_allclose((kept**2).sum(-1), (v**2).sum(-1), rtol=1e-12)
 

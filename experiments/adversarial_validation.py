@@ -52,7 +52,13 @@ class Config(BaseConfig):
 PRESETS = {
     "smoke": {"num_seeds": 2, "num_steps": 16, "rows": 600, "share": 0.1},
     "mnist": {"dataset": "mnist"},
-    "reviews": {"dataset": "reviews", "rows": 3000, "share": 0.085, "num_seeds": 8},
+    "reviews": {
+        "dataset": "reviews",
+        "rows": 6000,
+        "share": 0.085,
+        "num_seeds": 8,
+        "num_steps": 128,
+    },
 }
 
 

@@ -52,7 +52,13 @@ class Config(BaseConfig):
 PRESETS = {
     "smoke": {"num_seeds": 2, "num_steps": 16, "rows": 600, "share": 0.1},
     "mnist": {"dataset": "mnist"},
-    "reviews": {"dataset": "reviews", "rows": 3000, "num_seeds": 8},
+    "reviews": {
+        "dataset": "reviews",
+        "rows": 6000,
+        "share": 0.085,
+        "num_seeds": 8,
+        "num_steps": 128,
+    },
 }
 
 
@@ -94,7 +100,8 @@ def draw(run: Run, report: claims.Report) -> None:
             score: {s: quality(o, score) for s, o in report.outcomes.items()}
             for score in SCORES
         }
-        bars(run.path(f"{name}.png"), groups, ylabel=label, zero=False)
+        path = run.path(f"{name}.png")
+        bars(path, groups, ylabel=label, zero=False, beside=True)
     for shift in report.shifts:
         outcome = report.outcomes[shift]
         points = {

@@ -124,14 +124,16 @@ def bars(
     *,
     ylabel: str = "",
     zero: bool = True,
+    beside: bool = False,
 ) -> None:
     """Write ``{series: {label: values}}`` as bars of means, the single values as dots.
 
     The labels of all series stand beside each other in the order they first come.
     Without ``zero`` a line marks each mean, on an axis that starts where values do.
+    With ``beside`` the legend stands beside the diagram.
     """
     labels = list(dict.fromkeys(label for row in groups.values() for label in row))
-    figure, axes = _axes(max(6.0, 0.7 * len(labels) + 1.5), 3.6)
+    figure, axes = _axes(max(6.0, 0.7 * len(labels) + 1.5) + 3 * beside, 3.6)
     width = 0.8 / len(groups)
     for number, (name, row) in enumerate(groups.items()):
         shift = (number - (len(groups) - 1) / 2) * width
@@ -150,7 +152,9 @@ def bars(
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
     axes.set_ylabel(ylabel)
     axes.grid(visible=True, axis="y", linewidth=0.3)
-    if len(groups) > 1:
+    if beside:
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    elif len(groups) > 1:
         axes.legend(fontsize=8)
     _save(Path(path), figure)
 

@@ -7,7 +7,13 @@ import numpy as np
 
 from experiments._harness.ranks import spearman
 from experiments._harness.results import Claim, Table, judge
-from experiments._harness.spread import everywhere, exceeds, not_below, somewhere
+from experiments._harness.spread import (
+    everywhere,
+    exceeds,
+    not_below,
+    somewhere,
+    within,
+)
 from experiments._validation.study import (
     CALIBRATED,
     INSIDE,
@@ -25,6 +31,7 @@ ARTICLE = "kexue.fm/archives/7805"
 SURELY = "two standard errors over seeds"
 NONE = "none"
 MARGIN = 0.01  # of accuracy: what counts as no harm
+BIAS = 0.03  # of accuracy: the noise of one accuracy over some 250 rows
 
 
 class Report(NamedTuple):
@@ -73,6 +80,7 @@ def all_claims(report: Report) -> list[Claim]:
     return [
         _gain("gap to the test accuracy", gap, report, RATIO, RANDOM),
         _gain("gap to the test accuracy", gap, report, RESAMPLED, RANDOM),
+        _unbiased(report),
         _between(report),
         _gain("gap to the test accuracy", gap, report, RESAMPLED, SINGLE),
         _gain("gap to the test accuracy", gap, report, RATIO, INSIDE),
@@ -102,6 +110,29 @@ def _gain(
         confirmed=lambda m: everywhere(m.values()),
         qualified=lambda m: somewhere(m.values()),
     )
+
+
+def _unbiased(report: Report) -> Claim:
+    """The ratio itself, where it is known, is right on average."""
+    errors = {}
+    for shift in report.shifts:
+        outcome = report.outcomes[shift]
+        plain = bias(outcome, RANDOM)
+        errors[f"bias of {RANDOM}, {shift}"] = np.sign(plain.mean()) * plain
+        errors[f"bias of {KNOWN}, {shift}"] = bias(outcome, KNOWN)
+    return judge(
+        f"the weights are right in theory: {KNOWN} takes the bias of {RANDOM} away",
+        errors,
+        rule=f"confirmed if under every shift the bias of the random split (turned to "
+        f"be positive) exceeds {SURELY} and that of the known ratio is shown to be "
+        f"within {BIAS}; qualified if the latter holds alone",
+        confirmed=lambda m: all(_small(m)) and everywhere(list(m.values())[::2]),
+        qualified=lambda m: all(_small(m)),
+    )
+
+
+def _small(errors: Mapping[str, np.ndarray]) -> list[bool]:
+    return [within(values, BIAS) for values in list(errors.values())[1::2]]
 
 
 def _between(report: Report) -> Claim:

@@ -57,6 +57,7 @@ def test_scores_as_the_article_has_them_confirm_it() -> None:
         f"gap to the test accuracy: {RATIO} beats {RANDOM}",
         f"gap to the test accuracy: {RESAMPLED} beats {SINGLE}",
         f"gap to the test accuracy: {KNOWN}",
+        "the weights are right in theory",
         f"{OVERLAP} are biased halfway",
         "weights in the training loss",
     ):
@@ -78,6 +79,7 @@ def test_equal_scores_confirm_nothing() -> None:
     start = f"gap to the test accuracy: {RATIO} beats {RANDOM}"
     assert verdict(flat, start) == "refuted"
     assert verdict(flat, f"{RATIO} rank the candidates") == "refuted"
+    assert verdict(flat, "the weights are right in theory") == "refuted"
 
 
 def test_a_discriminator_that_sees_a_shift_where_there_is_none_is_harmful() -> None:

@@ -18,7 +18,7 @@ from kexue_jax import embeddings
 from kexue_jax.embeddings.hadamard import hadamard_butterfly
 
 WIDE, KEPT, VECTORS = 65_536, 1024, 32
-SKETCH: dict[str, int] = {"k": 32, "oversample": 8, "power_iters": 1}
+SKETCH: dict[str, Any] = {"k": 32, "oversample": 8, "power_iters": 1}
 
 
 def normal(seed: int, *shape: int) -> jax.Array:

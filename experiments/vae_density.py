@@ -33,14 +33,14 @@ class Config(BaseConfig):
     samples: str = setting("1,5,50", "M of the trainings, commas between, 1 among them")
     latent: int = setting(16, "latent units", minimum=1, maximum=4096)
     width: int = setting(64, "units of a hidden layer", minimum=1, maximum=4096)
-    num_steps: int = setting(3000, "steps of a training", minimum=1)
+    num_steps: int = setting(2000, "steps of a training", minimum=1)
     batch_size: int = setting(50, "images of a step", minimum=1)
     learning_rate: float = setting(2e-3, "rate at the start", minimum=0)
     tested: int = setting(360, "test images", minimum=10)
     eval_samples: int = setting(5000, "samples a test image", minimum=20)
     score_samples: int = setting(500, "samples of the scores of strangers", minimum=2)
     draws: int = setting(200, "gradients for signal over noise", minimum=2)
-    num_seeds: int = setting(5, "seeds, from --seed on", minimum=1, maximum=99)
+    num_seeds: int = setting(3, "seeds, from --seed on", minimum=1, maximum=99)
 
 
 PRESETS = {

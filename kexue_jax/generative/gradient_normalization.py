@@ -106,7 +106,8 @@ def gradient_normalize(
         >>> f, x = lambda x: 3 * x[:, 0] + 4 * x[:, 1], jnp.array([[1.0, 0.5]])
         >>> print(*gradient_normalize(f, x))
         [0.5] [5.] [5.]
-        >>> print(jax.grad(lambda x: gradient_normalize(f, x).d_hat.sum())(x))
+        >>> g = jax.grad(lambda x: gradient_normalize(f, x).d_hat.sum())
+        >>> print(g(x).round(4))
         [[0.15 0.2 ]]
     """
     name = "gradient_normalize"

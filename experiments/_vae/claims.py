@@ -108,32 +108,28 @@ def _better(report: Report) -> Claim:
 
 
 def _dreg(report: Report) -> Claim:
-    m = report.largest
-    gain = report.of(m, "dreg").high - report.of(m, "plain").high
-    return judge(
-        f"at M = {m} the doubly reparametrized gradient trains a better model",
-        {"dreg - plain": gain},
-        rule=f"L_{report.samples} of test images; confirmed if above 0 by two standard "
-        f"errors of the seeds, qualified if shown to be at most {MARGIN} below",
-        confirmed=lambda v: spread.exceeds(v["dreg - plain"]),
-        qualified=lambda v: spread.not_below(v["dreg - plain"], MARGIN),
-        reported="DReG is at or above plain",
-        source="arXiv 1810.04152, figure 2",
-    )
+    words = "at M = {m} the doubly reparametrized gradient trains a better model"
+    return _over(report, "plain", words, "DReG is at or above plain", "figure 2")
 
 
 def _stl(report: Report) -> Claim:
-    m = report.largest
-    gain = report.of(m, "dreg").high - report.of(m, "stl").high
+    words = "the bias of STL costs density at M = {m}"
+    return _over(report, "stl", words, "STL is biased for M > 1", "section 4")
+
+
+def _over(report: Report, other: str, words: str, reported: str, place: str) -> Claim:
+    """DReG's density over another estimator's at the largest M."""
+    m, name = report.largest, f"dreg - {other}"
+    gain = report.of(m, "dreg").high - report.of(m, other).high
     return judge(
-        f"the bias of STL costs density at M = {m}",
-        {"dreg - stl": gain},
+        words.format(m=m),
+        {name: gain},
         rule=f"L_{report.samples} of test images; confirmed if above 0 by two standard "
         f"errors of the seeds, qualified if shown to be at most {MARGIN} below",
-        confirmed=lambda v: spread.exceeds(v["dreg - stl"]),
-        qualified=lambda v: spread.not_below(v["dreg - stl"], MARGIN),
-        reported="STL is biased for M > 1",
-        source="arXiv 1810.04152, section 4",
+        confirmed=lambda v: spread.exceeds(v[name]),
+        qualified=lambda v: spread.not_below(v[name], MARGIN),
+        reported=reported,
+        source=f"arXiv 1810.04152, {place}",
     )
 
 

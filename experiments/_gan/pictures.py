@@ -83,7 +83,7 @@ def over_steps(run: Run, report: Report, task: str, num_steps: int) -> None:
 
 def all_scores(run: Run, report: Report, task: str) -> None:
     """Every game's main score."""
-    groups = {
+    groups: dict[str, Any] = {
         loss: {
             method: np.log10(np.maximum(report.values(task, method, loss), 1e-4))
             for method in report.methods
@@ -92,7 +92,7 @@ def all_scores(run: Run, report: Report, task: str) -> None:
     }
     label = f"log10 of {MAIN[task]} distance"
     path = run.path(f"{task}_scores.png")
-    bars(path, groups, ylabel=label, zero=False)  # type: ignore[arg-type]
+    bars(path, groups, ylabel=label, zero=False)
 
 
 def slopes(run: Run, report: Report, task: str) -> None:

@@ -82,9 +82,9 @@ def main(config: Config) -> None:
     print(f"regression: {run.seconds():.0f} s", flush=True)
     methods = tuning.methods(shares[:-1])
     cells = [tuning.Cell(m, r, s) for m in methods for r in rates for s in seeds]
+    divided = {size: tuning.divide(data, size, seeds) for size in sizes}
     answers = {}
-    for size in sizes:
-        rows = tuning.divide(data, size, seeds)
+    for size, rows in divided.items():
         start = tuning.pretrained(rows, config.width, seeds, config.pretrain_steps)
         answers[size] = tuning.tune(
             rows, start, cells, seeds, config.num_steps, data.num_classes
@@ -92,6 +92,7 @@ def main(config: Config) -> None:
         print(f"{size} examples: {run.seconds():.0f} s", flush=True)
     report = Report(moments, regression, answers, rates, seeds)
     draw(run, report, methods)
+    rows = divided[sizes[-1]]
     facts = {
         "data": data.source,
         "rows": f"{len(rows.pretrain[0])} of {tuning.KNOWN} classes to pretrain, "

@@ -15,7 +15,7 @@ def safe_divide(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
 
 
 def safe_root(x: jax.Array) -> jax.Array:
-    """``sqrt(x)`` where x is positive, else 0, with a gradient of 0 there."""
-    kept = x > 0
+    """``sqrt(x)``, 0 where x is 0 or below, with a gradient of 0 there; NaN of NaN."""
+    kept = ~(x <= 0)
     # The inner where keeps the gradient of the root finite.
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, x, 1)), 0)

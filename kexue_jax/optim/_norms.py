@@ -25,7 +25,7 @@ def tree_norm(tree: Any) -> jax.Array:
     leaves = jax.tree.leaves(tree)
     zero = jnp.zeros((), jnp.float32)
     total = sum((square_sum(leaf) for leaf in leaves), start=zero)
-    plain = jnp.where(jnp.isnan(total), total, safe_root(total))
+    plain = safe_root(total)
     if not leaves:
         return plain
     over = jnp.isinf(total)

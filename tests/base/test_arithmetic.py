@@ -30,6 +30,13 @@ def test_safe_divide_is_zero_with_zero_gradient_where_the_denominator_is() -> No
         assert np.isfinite(gradient).all() and gradient[0] == 0
 
 
+def test_safe_root_is_zero_with_zero_slope_at_zero_and_hides_no_nan() -> None:
+    x = jnp.array([0.0, 4.0, -1.0, jnp.nan, jnp.inf])
+    np.testing.assert_array_equal(masks.safe_root(x), [0, 2, 0, jnp.nan, jnp.inf])
+    slope = jax.grad(lambda x: masks.safe_root(x).sum())(x[:3])
+    np.testing.assert_array_equal(slope, [0, 0.25, 0])
+
+
 def test_bfloat16_noise_is_the_rounded_float32_noise() -> None:
     key = jax.random.key(0)
     wide = keys.normal_like(key, jnp.zeros(64, jnp.float32))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from kexue_jax._base import checks
 from kexue_jax._base.masks import safe_divide, safe_root
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax._base.weights import effective_size, over_largest
 
 
 class ImportanceMean(NamedTuple):
@@ -72,9 +73,9 @@ def density_ratio(
     """The weights w = q / p of training rows from a discriminator's logits.
 
     w = D / (1 - D) = exp(logit) for balanced training; trained on n_train against
-    n_test rows each counted once, w = (n_train / n_test) exp(logit). Cut at their
-    ``quantile``, then at ``clip``, raised to the power ``temper``, and (``normalize``)
-    scaled to mean 1. E_p w = 1 and E_p[w f] = E_q f.
+    n_test rows each counted once, w = (n_train / n_test) exp(logit). log w is cut at
+    its ``quantile``, then w at ``clip``, raised to the power ``temper``, and
+    (``normalize``) scaled to mean 1. E_p w = 1 and E_p[w f] = E_q f.
 
     Shapes: logits [..., n] -> [..., n].
     Article: kexue.fm/archives/7805.  Paper: Shimodaira 2000; Bickel 2007.
@@ -149,7 +150,8 @@ def effective_sample_size(weights: jax.Array) -> jax.Array:
     """The number of equally weighted rows that weighted ones are worth.
 
     (sum w)^2 / sum w^2, from 1 (one row has all the weight) to n; about n / E_p[w^2]
-    for density ratios. 0 where all weights are 0.
+    for density ratios. 0 where all weights are 0. (``generative.effective_sample_size``
+    takes log w.)
 
     Shapes: weights [..., n] -> [...].
     Article: kexue.fm/archives/7805.  Paper: Kong 1992.
@@ -164,11 +166,8 @@ def effective_sample_size(weights: jax.Array) -> jax.Array:
         2.0
     """
     check_weights("effective_sample_size", weights)
-    w = jnp.asarray(weights, accumulation_dtype(weights))
-    top = jax.lax.stop_gradient(jnp.max(w, -1, keepdims=True))
-    w = safe_divide(w, jnp.broadcast_to(top, w.shape))
-    found = safe_divide(jnp.sum(w, -1) ** 2, jnp.sum(w * w, -1))
-    return found.astype(weights.dtype)
+    wide = jnp.asarray(weights, accumulation_dtype(weights))
+    return effective_size(wide).astype(weights.dtype)
 
 
 def importance_mean(
@@ -177,8 +176,9 @@ def importance_mean(
     """The mean of values under the test distribution, with its standard error.
 
     Self-normalized: mean = sum w f / sum w with variance sum w~^2 (f - mean)^2,
-    w~ = w / sum w; its bias is O(1 / n). Otherwise mean = (1 / n) sum w f, unbiased,
-    with the variance of a mean of n numbers; the weights are then q / p, unscaled.
+    w~ = w / sum w; its bias is O(1 / n); 0 where all weights are 0. Otherwise
+    mean = (1 / n) sum w f, unbiased, with the variance of a mean of n numbers; the
+    weights are then q / p, unscaled.
 
     Shapes: values [..., n], weights [n] or as values -> two of [...].
     Article: kexue.fm/archives/7805.  Paper: Shimodaira 2000.
@@ -210,6 +210,7 @@ def importance_mean(
     f, w = jnp.asarray(values, dtype), jnp.asarray(weights, dtype)
     w = jnp.broadcast_to(w.reshape((1,) * (f.ndim - w.ndim) + w.shape), f.shape)
     if self_normalized:
+        w = over_largest(w)
         total = jnp.sum(w, -1, keepdims=True)
         w = safe_divide(w, jnp.broadcast_to(total, w.shape))
         mean = jnp.sum(w * f, -1)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax._base.weights import over_largest
 from kexue_jax.evaluation.density_ratio import (
     check_weights,
     density_ratio,
@@ -80,7 +81,7 @@ def resample_indices(
 
 
 def _drawn(key: jax.Array, weights: jax.Array, n: int, method: str) -> Resample:
-    w = weights.astype(accumulation_dtype(weights))
+    w = over_largest(weights.astype(accumulation_dtype(weights)))
     sums = jnp.cumsum(w)
     if method == "multinomial":
         u = jax.random.uniform(key, (n,), w.dtype)

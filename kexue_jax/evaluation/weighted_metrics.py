@@ -9,6 +9,7 @@ from kexue_jax._base import checks
 from kexue_jax._base.elimination import solved
 from kexue_jax._base.masks import safe_divide
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax._base.weights import over_largest
 from kexue_jax.evaluation.density_ratio import check_weights
 
 AVERAGES = ("macro", "micro", "binary")
@@ -35,7 +36,7 @@ def weighted_accuracy(
         0.75
     """
     _check_labels("weighted_accuracy", predictions, labels, weights)
-    w = jnp.asarray(weights, accumulation_dtype(weights))
+    w = over_largest(jnp.asarray(weights, accumulation_dtype(weights)))
     right = jnp.where(jnp.asarray(predictions) == jnp.asarray(labels), w, 0)
     found = safe_divide(jnp.sum(right, -1), jnp.sum(w, -1))
     return found.astype(weights.dtype)
@@ -85,7 +86,7 @@ def weighted_f1(
     _check_labels(name, predictions, labels, weights)
     checks.count(name, "num_classes", num_classes, minimum=2)
     checks.choice(name, "average", average, AVERAGES)
-    w = jnp.asarray(weights, accumulation_dtype(weights))[..., None]
+    w = over_largest(jnp.asarray(weights, accumulation_dtype(weights)))[..., None]
     guessed, true = (
         jax.nn.one_hot(v, num_classes, dtype=w.dtype) for v in (predictions, labels)
     )
@@ -97,7 +98,7 @@ def weighted_f1(
         hits, both = hits[..., 1], both[..., 1]
     found = safe_divide(2 * hits, both)
     if average == "macro":
-        there = jnp.sum((both > 0).astype(w.dtype), -1)
+        there = jnp.sum((both != 0).astype(w.dtype), -1)
         found = safe_divide(jnp.sum(found, -1), there)
     return found.astype(weights.dtype)
 
@@ -108,7 +109,7 @@ def weighted_auc(
     """The chance that a positive row has the higher score, by weight.
 
     sum w_i w_j ([s_i > s_j] + [s_i = s_j] / 2) / sum w_i w_j over positive i and other
-    j. 1/2 where one of the two sides has no weight.
+    j. 1/2 where one of the two sides has no weight, NaN where a score is NaN.
 
     Shapes: scores [..., n], positive [..., n] of bool, weights [..., n] -> [...].
     Article: kexue.fm/archives/7805.  Paper: none.
@@ -134,7 +135,7 @@ def weighted_auc(
         weights=(weights, "... n"),
     )
     checks.same_dtype(name, scores=scores, weights=weights)
-    w = jnp.asarray(weights, accumulation_dtype(weights))
+    w = over_largest(jnp.asarray(weights, accumulation_dtype(weights)))
     return _auc(scores, jnp.asarray(positive), w).astype(scores.dtype)
 
 
@@ -143,7 +144,7 @@ def adversarial_auc(scores_train: jax.Array, scores_test: jax.Array) -> jax.Arra
 
     mean_ij ([t_j > s_i] + [t_j = s_i] / 2). At 1/2 inputs have not shifted as far as
     the discriminator can tell, and its weights are of no use; at 1 the sets do not
-    overlap, and no weights can help.
+    overlap, and no weights can help. NaN where a score is NaN.
 
     Shapes: scores_train [..., n], scores_test [..., m] -> [...].
     Article: kexue.fm/archives/7805.  Paper: arXiv 2004.03045.
@@ -198,7 +199,9 @@ def _auc(scores: jax.Array, positive: jax.Array, w: jax.Array) -> jax.Array:
     upto = jnp.take_along_axis(total, end, -1)
     won = jnp.sum(ups * (below + upto) / 2, -1)
     pairs = jnp.sum(ups, -1) * jnp.sum(downs, -1)
-    return jnp.where(pairs > 0, safe_divide(won, pairs), 0.5)
+    found = jnp.where(pairs == 0, 0.5, safe_divide(won, pairs))
+    # NaN sorts last and would count as the highest score.
+    return jnp.where(jnp.any(jnp.isnan(scores), -1), jnp.nan, found)
 
 
 def label_shift_weights(

@@ -6,6 +6,7 @@ from jax import lax
 
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
+from kexue_jax._base.weights import effective_size, exp_over_largest
 
 
 def iwae_bound(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
@@ -170,7 +171,8 @@ def delta_corrected(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
 def effective_sample_size(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
     """How many weights of equal size would be as good, between 1 and M.
 
-    (sum_i w_i)^2 / sum_i w_i^2. Below about 10 an estimate by the weights is noise.
+    (sum_i w_i)^2 / sum_i w_i^2, 0 where all w_i are 0. Below about 10 an estimate by
+    the weights is noise. (``evaluation.effective_sample_size`` takes w itself.)
 
     Shapes: log_w [M, ...] -> [...].
     Article: kexue.fm/archives/8791.  Paper: arXiv 1509.00519.
@@ -185,8 +187,7 @@ def effective_sample_size(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
         1.6000
     """
     rows = _moved("effective_sample_size", log_w, axis)
-    share = jax.nn.softmax(rows, 0)
-    return (1 / jnp.sum(jnp.square(share), 0)).astype(log_w.dtype)
+    return effective_size(exp_over_largest(rows, 0), 0).astype(log_w.dtype)
 
 
 def _moved(name: str, log_w: jax.Array, axis: int, *, minimum: int = 1) -> jax.Array:

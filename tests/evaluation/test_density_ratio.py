@@ -223,6 +223,18 @@ def test_effective_size_has_its_ends() -> None:
     np.testing.assert_allclose(effective_sample_size(1e30 * w), size, rtol=1e-12)
 
 
+def test_weights_that_are_not_scaled_do_not_overflow_in_sums() -> None:
+    f = jnp.tile(jnp.asarray([1.0, 2.0, 3.0, 4.0], jnp.float32), 9)
+    w = jnp.tile(jnp.asarray([1.0, 0.5, 1.0, 0.0], jnp.float32), 9)
+    wanted = importance_mean(f, w)
+    for scale in (1e-37, 8e37):
+        found = importance_mean(f, scale * w)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_allclose(wanted.mean, 2.0)
+    none = importance_mean(f, 0 * w)
+    assert none.mean == 0 and none.stderr == 0
+
+
 def test_disjoint_sets_leave_one_row() -> None:
     logits = jnp.asarray(60 * np.random.default_rng(11).normal(size=200) - 300)
     w = density_ratio(logits)

@@ -86,6 +86,17 @@ def test_constant_features_have_no_weight() -> None:
     np.testing.assert_allclose(flat.weights, 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("constant", [0.1, 1e4, -7e-5])
+def test_constants_that_do_not_sum_exactly_have_no_weight_either(constant) -> None:
+    p, q = sets(5, 3000, 1700, 2, 0.5)
+    without = fit(jnp.asarray(p, jnp.float32), jnp.asarray(q, jnp.float32))
+    wide = [np.c_[x, np.full(len(x), constant)] for x in (p, q)]
+    found = fit(*(jnp.asarray(x, jnp.float32) for x in wide))
+    assert abs(float(found.weights[-1]) * constant) < 1e-5
+    np.testing.assert_allclose(found.weights[:2], without.weights, rtol=1e-3)
+    np.testing.assert_allclose(found.bias, without.bias, rtol=1e-3)
+
+
 @pytest.mark.parametrize(("n", "m", "k"), [(12, 9, 3), (13, 11, 5), (7, 20, 7)])
 def test_no_row_is_scored_by_a_fit_that_saw_it(n, m, k) -> None:
     def remember(key, p, q):

@@ -83,6 +83,14 @@ def test_every_row_can_be_the_only_one() -> None:
             assert (found.indices == place).all()
 
 
+@pytest.mark.parametrize("method", ["multinomial", "systematic"])
+def test_weights_that_are_not_scaled_do_not_overflow_in_sums(method) -> None:
+    weights = jnp.tile(jnp.asarray([3.0, 1.0, 2.0, 2.0], jnp.float32), 5)
+    wanted = draw(jax.random.key(6), weights, n=80, method=method)
+    found = draw(jax.random.key(6), 2e37 * weights, n=80, method=method)
+    np.testing.assert_array_equal(found.indices, wanted.indices)
+
+
 def logistic(key, p, q):
     return fit_logistic_discriminator(p, q, l2=1e-3, steps=60)
 

@@ -14,7 +14,7 @@ from kexue_jax.evaluation import (
     weighted_f1,
 )
 
-CASES = 300
+CASES = 1000
 
 
 def rows(seed: int, top: int = 4, n: int = 25):
@@ -73,6 +73,36 @@ def test_auc_turns_with_the_sides_and_is_one_half_without_one() -> None:
     alone = weighted_auc(a[0], jnp.ones(9, bool), jnp.ones(9))
     assert alone == 0.5
     assert adversarial_auc(jnp.zeros(4), jnp.zeros(3)) == 0.5
+
+
+def test_scores_that_are_not_numbers_have_no_auc() -> None:
+    # A discriminator that diverged must not look like one that tells all rows apart.
+    lost = jnp.full((2, 4), jnp.nan).at[1].set(1.0)
+    found = adversarial_auc(lost, jnp.zeros((2, 3)))
+    assert jnp.isnan(found[0]) and found[1] == 0
+    scores = jnp.array([0.5, jnp.nan, 0.1])
+    assert jnp.isnan(weighted_auc(scores, scores > 0.3, jnp.ones(3)))
+    unknown = jnp.array([1.0, jnp.nan, 1.0])
+    p, y = jnp.array([0, 1, 1]), jnp.array([0, 0, 1])
+    for f in (
+        lambda w: weighted_auc(jnp.arange(3.0), y > 0, w),
+        lambda w: weighted_accuracy(p, y, w),
+        lambda w: weighted_f1(p, y, w, num_classes=2),
+    ):
+        assert jnp.isnan(jax.jit(f)(unknown))
+
+
+def test_weights_that_are_not_scaled_do_not_overflow_in_sums() -> None:
+    rng = np.random.default_rng(6)
+    p, y = map(jnp.asarray, rng.integers(0, 3, (2, 12)))
+    w = jnp.asarray(rng.uniform(0.5, 1, 12), jnp.float32)
+    scores = jnp.asarray(rng.normal(size=12), jnp.float32)
+    for f in (
+        lambda w: weighted_auc(scores, y > 0, w),
+        lambda w: weighted_accuracy(p, y, w),
+        lambda w: weighted_f1(p, y, w, num_classes=3),
+    ):
+        np.testing.assert_allclose(f(8e37 * w), f(w), rtol=1e-5)
 
 
 def test_whole_weights_are_repetitions() -> None:

@@ -34,10 +34,11 @@ def power_mean(
     keep) broadcastable to scores -> [...].
     Article: kexue.fm/archives/8783.  Paper: arXiv 2112.01342.
     Differs: orders other than 1 are of positive scores (p > 0: zeros too) and refuse
-    others, never clip them: a Matthews correlation may be negative. Where values are
-    not known (under jit) the answer is NaN. Everything runs on logarithms, so that no
-    order overflows; near p = 0 four cumulants of ln s replace the quotient. A weight
-    of 0 leaves a task out.
+    others, never clip them: a Matthews correlation may be negative. So is an order that
+    is an array, 1 too: only a number p chooses the plain sum. Where values are not
+    known (under jit) the answer is NaN. Everything runs on logarithms, so that no order
+    overflows; near p = 0 four cumulants of ln s replace the quotient. A weight of 0
+    leaves a task out.
     Cost: O(k) a row, a logarithm and an exponential an entry.
     Raises: TypeError or ValueError for bad shapes or kinds, p = NaN, and, where they
     are known, NaN or infinite scores, scores that p does not allow, negative weights, a
@@ -62,8 +63,7 @@ def arithmetic_mean(
 
     sum_k w_k s_k, ``power_mean`` of order 1: scores of any sign.
 
-    Shapes: scores [..., k], weights [k] or as scores, where broadcastable to scores ->
-    [...].
+    Shapes: scores [..., k] -> [...]; weights and where as in ``power_mean``.
     Article: kexue.fm/archives/8783.  Paper: arXiv 2112.01342.
     Differs: a score that is missing must be named in ``where``: NaN is refused.
     Cost: O(k) a row.
@@ -86,10 +86,10 @@ def geometric_mean(
     """The weighted geometric mean of positive scores along the last axis.
 
     exp(sum_k w_k ln s_k), ``power_mean`` of order 0: about mean - variance / (2 mean)
-    for a small spread. Scaling a task for all rows changes no order of rows.
+    for a small spread. Scaling a task for all rows changes no order of rows; turning
+    accuracies into error rates may: it means scores of which higher is better.
 
-    Shapes: scores [..., k], weights [k] or as scores, where broadcastable to scores ->
-    [...].
+    Shapes: scores [..., k] -> [...]; weights and where as in ``power_mean``.
     Article: kexue.fm/archives/8783.  Paper: arXiv 2112.01342.
     Differs: scores of 0 and below are refused, where common code gives 0 or NaN.
     Cost: O(k) a row.
@@ -114,8 +114,7 @@ def harmonic_mean(
     1 / sum_k (w_k / s_k), ``power_mean`` of order -1: about mean - variance / mean for
     a small spread; total over total where scores are rates over equal work.
 
-    Shapes: scores [..., k], weights [k] or as scores, where broadcastable to scores ->
-    [...].
+    Shapes: scores [..., k] -> [...]; weights and where as in ``power_mean``.
     Article: kexue.fm/archives/8783.  Paper: arXiv 2112.01342.
     Differs: scores of 0 and below are refused, where common code gives 0 or nonsense.
     Cost: O(k) a row.
@@ -206,7 +205,8 @@ def _check_values(name: str, scores: Any, p: Order, weights: Any, where: Any) ->
         raise checks.fail(name, "scores", "NaN or infinite entries", wanted)
     low = values.min()
     unbounded = isinstance(p, float) and (p == 1 or math.isinf(p))
-    zeros = isinstance(p, float) and p > 0
+    order = checks.known(p)
+    zeros = order is not None and order > 0
     if not unbounded and not (low >= 0 if zeros else low > 0):
         wanted = f"{'not negative' if zeros else 'positive'} for a mean of order {p}"
         raise checks.fail(name, "scores", low, wanted)
@@ -229,7 +229,12 @@ def mean_of(scores: Any, p: Order, weights: Any, where: Any) -> jax.Array:
         sign = 1 if p > 0 else -1
         found = sign * jnp.max(jnp.where(kept, sign * s, -jnp.inf), -1)
     else:
-        found = _by_logarithms(s, jnp.asarray(p, dtype), w, kept)
+        # Beyond the limit the mean is the largest or smallest score to rounding.
+        limit = float(jnp.finfo(dtype).max) ** 0.5
+        if isinstance(p, float):
+            p = min(max(p, -limit), limit)
+        order = jnp.clip(jnp.asarray(p, dtype), -limit, limit)
+        found = _by_logarithms(s, order, w, kept)
     return jnp.where(jnp.any(kept, -1), found, jnp.nan)
 
 
@@ -270,15 +275,17 @@ def _log_quotient(
 ) -> jax.Array:
     """ln(sum w exp(p u)) / p over positive scores, -inf without one; p of one a row.
 
-    1 + sum w (exp(p u - top) - 1) loses nothing where p u is small and top is 0, and
-    does not overflow where top is the largest p u. Scores of 0 have exp(p u) = 0.
+    t + ln(1 + sum w (exp(p (u - t)) - 1)) / p loses nothing where p u is small and t is
+    0, and does not overflow where t is the u of the largest p u. Scores of 0 have
+    exp(p u) = 0.
     """
-    scaled = jax.lax.stop_gradient(p[..., None] * u)
-    top = jnp.max(jnp.where(positive, scaled, -jnp.inf), -1)
-    wide = jnp.max(jnp.abs(scaled), -1) > 1
+    fixed, order = jax.lax.stop_gradient((u, p))
+    sign = jnp.where(order < 0, -1, 1)[..., None].astype(u.dtype)
+    top = jnp.max(jnp.where(positive, sign * fixed, -jnp.inf), -1) * sign[..., 0]
+    wide = jnp.abs(order) * jnp.max(jnp.abs(fixed), -1) > 1
     some = jnp.any(positive, -1)
     top = jnp.where(wide & some, top, 0)
-    parts = jnp.where(positive, p[..., None] * u - top[..., None], 0)
+    parts = jnp.where(positive, p[..., None] * (u - top[..., None]), 0)
     total = jnp.sum(w * jnp.where(positive, jnp.expm1(parts), -1), -1)
-    found = (top + jnp.log1p(jnp.where(some, total, 0))) / p
+    found = top + jnp.log1p(jnp.where(some, total, 0)) / p
     return jnp.where(some, found, -jnp.inf)

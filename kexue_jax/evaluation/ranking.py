@@ -72,11 +72,13 @@ def ranks_of(values: jax.Array, method: str, tolerance: float) -> jax.Array:
     """``rank`` without checks."""
     count = values.shape[-1]
     if count == 0:
-        return jnp.zeros(values.shape, jnp.int32 if method != "average" else None)
+        kind = values.dtype if method == "average" else jnp.int32
+        return jnp.zeros(values.shape, kind)
     v = jnp.asarray(jax.lax.stop_gradient(values), accumulation_dtype(values))
     order = jnp.argsort(-v, axis=-1, stable=True)
     descending = jnp.take_along_axis(v, order, -1)
-    tied = descending[..., :-1] - descending[..., 1:] <= tolerance
+    above, below = descending[..., :-1], descending[..., 1:]
+    tied = (above == below) | (above - below <= tolerance)  # inf - inf is NaN
     opens = jnp.concatenate([jnp.ones_like(tied, shape=(*v.shape[:-1], 1)), ~tied], -1)
     axis = v.ndim - 1
     place = jnp.broadcast_to(jnp.arange(1, count + 1, dtype=jnp.int32), v.shape)
@@ -97,7 +99,7 @@ def kendall_tau(a: jax.Array, b: jax.Array) -> RankAgreement:
 
     tau = (C - D) / sqrt((C + D + T_a) (C + D + T_b)): C pairs are ordered alike, D
     (``inversions``) the other way around, T_a are tied in a alone and T_b in b alone.
-    It is 0 where all of a or all of b are tied.
+    It is 0 where all of a or all of b are tied. NaN is tied with everything.
 
     Shapes: a, b [..., m] -> three of [...].
     Article: kexue.fm/archives/8783.  Paper: Kendall 1945 (ties).
@@ -124,7 +126,8 @@ def kendall_tau(a: jax.Array, b: jax.Array) -> RankAgreement:
 def _agreement(a: jax.Array, b: jax.Array) -> RankAgreement:
     dtype = accumulation_dtype(a, b)
     first, second = (
-        jnp.sign(v[..., :, None] - v[..., None, :]).astype(jnp.int32)
+        (v[..., :, None] > v[..., None, :]).astype(jnp.int32)
+        - (v[..., :, None] < v[..., None, :]).astype(jnp.int32)
         for v in (jax.lax.stop_gradient(a), jax.lax.stop_gradient(b))
     )
 

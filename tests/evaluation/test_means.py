@@ -147,6 +147,38 @@ def test_large_orders_do_not_overflow() -> None:
     assert jnp.isinf(s**50).any()
 
 
+@pytest.mark.parametrize("p", [1e39, -1e39, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_no_order_is_too_large(p, dtype) -> None:
+    s = jnp.concatenate([rows(15)[:40], jnp.full((1, 7), 5.0)]).astype(dtype)
+    wanted = s.max(-1) if p > 0 else s.min(-1)
+    bound = 1e-13 if dtype == "float64" else 2e-6
+    np.testing.assert_allclose(mean_of(s, p), wanted, rtol=bound)
+    traced = jax.jit(power_mean)(s, jnp.asarray(np.clip(p, -3e38, 3e38), dtype))
+    np.testing.assert_allclose(traced, wanted, rtol=bound)
+    endless = jax.jit(power_mean)(s, jnp.asarray(np.inf * p, dtype))
+    np.testing.assert_allclose(endless, wanted, rtol=bound)
+
+
+def test_an_order_that_is_an_array_is_one_of_positive_scores() -> None:
+    s = jnp.array([[3.0, 0.0], [5.0, 1.0]])
+    np.testing.assert_allclose(power_mean(s, jnp.array(1.0)), [1.5, 3.0])
+    with pytest.raises(ValueError, match="`scores` must be positive"):
+        power_mean(s, jnp.array(0.0))
+    with pytest.raises(ValueError, match="`scores` must be not negative"):
+        power_mean(-s, jnp.array(1.0))
+
+
+def test_error_rates_rank_otherwise_than_accuracies() -> None:
+    s = rows(20, 4)[:, None] * jnp.array([[[1.0], [0.9]]])
+    s = s.at[:, 1, 0].add(12).clip(1, 99)
+    high = geometric_mean(s).argmax(-1)
+    low = geometric_mean(100 - s).argmin(-1)
+    assert 0.01 < (high != low).mean() < 0.5
+    same = arithmetic_mean(s).argmax(-1) == arithmetic_mean(100 - s).argmin(-1)
+    assert same.all()
+
+
 def test_gradient_by_the_order_and_the_weights() -> None:
     s, w = rows(16, 4)[:2], some_weights(17, 4)[:2]
     mean = jax.jit(lambda s, p, w: power_mean(s, p, weights=w))

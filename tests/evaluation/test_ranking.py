@@ -48,8 +48,23 @@ def test_nan_comes_last() -> None:
     np.testing.assert_array_equal(rank(jnp.array([1.0, np.nan, 2.0])), [2, 3, 1])
 
 
+def test_equal_infinities_are_ties() -> None:
+    values = jnp.array([np.inf, 1.0, np.inf, -np.inf, -np.inf, np.nan])
+    np.testing.assert_array_equal(rank(values), [1, 3, 1, 4, 4, 6])
+    average = rank(values, method="average")
+    np.testing.assert_array_equal(average, [1.5, 3, 1.5, 4.5, 4.5, 6])
+    a, b = values[:5], jnp.array([2.0, 1.0, 2.0, 0.0, -1.0])
+    found = kendall_tau(a, b)
+    assert int(found.concordant) == 8 and int(found.inversions) == 0
+    np.testing.assert_allclose(found.tau, 8 / np.sqrt(8 * 9))
+    tied = kendall_tau(jnp.array([np.nan, 1.0, 2.0]), b[:3])
+    assert int(tied.concordant) + int(tied.inversions) == 1
+
+
 def test_ranks_of_nothing_are_none() -> None:
     assert rank(jnp.zeros((2, 0))).shape == (2, 0)
+    nothing = rank(jnp.zeros((2, 0), jnp.bfloat16), method="average")
+    assert nothing.shape == (2, 0) and nothing.dtype == jnp.bfloat16
 
 
 def test_tau_equals_scipy_on_a_thousand_rows() -> None:

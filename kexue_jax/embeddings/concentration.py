@@ -70,9 +70,9 @@ def unit_norm_tail(eps: jax.Array, *, n: int) -> UnitNormTail:
 
     Shapes: eps [...], from 0 to 1 -> three [...].
     Article: kexue.fm/archives/8679.  Paper: none.
-    Differs: log(1 + x) - x by a series near 0, where the difference loses its digits. A
-    factor exp(-n eps^2 / 4) holds for neither: the article's -eps^2/4 is halved by n/2.
-    lower is 0 from eps = 1 on.
+    Differs: log(1 + x) - x by a series near 0, where the difference loses its digits.
+    exp(-n eps^2 / 4) lies above lower but not above upper, nor above the law itself
+    where n is large: the article's -eps^2/4 is halved by n/2. lower is 0 from eps = 1.
     Cost: some 40 multiply-adds an entry.
     Raises: TypeError or ValueError for an eps that is not a floating array, n < 1.
     Example:
@@ -106,7 +106,7 @@ def exact_norm_tail(eps: jax.Array, *, n: int) -> ExactNormTail:
     The common incomplete gamma function of float32 is off by 1e-4 at n = 1,000; here
     Chernoff's factor stands apart and what is left is a sum of positive terms.
     Cost: 2 sums of 104 terms an entry.
-    Raises: TypeError or ValueError for an eps that is not a floating array, n < 1.
+    Raises: as ``unit_norm_tail`` does.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.embeddings import exact_norm_tail
@@ -134,7 +134,7 @@ def orthogonality_bound(eps: jax.Array, *, n: int) -> jax.Array:
     Differs: no. (If <u, v> >= eps, one of two norms is off by eps; the article words it
     the other way round.) Above 1 it says nothing.
     Cost: one exponential an entry.
-    Raises: TypeError or ValueError for an eps that is not a floating array, n < 1.
+    Raises: as ``unit_norm_tail`` does.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.embeddings import orthogonality_bound
@@ -157,7 +157,7 @@ def jl_failure_bound(eps: jax.Array, *, num_points: int, n: int) -> jax.Array:
     Differs: no. It holds for a matrix drawn independently of the points; above 1 it
     says nothing.
     Cost: one exponential an entry.
-    Raises: TypeError or ValueError for an eps that is not a floating array, counts < 1.
+    Raises: as ``unit_norm_tail`` does, and for num_points < 1.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.embeddings import jl_failure_bound
@@ -168,7 +168,7 @@ def jl_failure_bound(eps: jax.Array, *, num_points: int, n: int) -> jax.Array:
     _check(name, "eps", eps, n)
     checks.count(name, "num_points", num_points)
     wide = jnp.asarray(eps, accumulation_dtype(eps))
-    pairs = num_points * (num_points - 1)
+    pairs = int(num_points) * (int(num_points) - 1)
     log_pairs = math.log(pairs) if pairs else -math.inf
     return jnp.exp(log_pairs - n / 8 * wide * wide).astype(eps.dtype)
 

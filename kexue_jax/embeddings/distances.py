@@ -59,7 +59,7 @@ def distortion(x: jax.Array, y: jax.Array) -> Distortion:
     Shapes: x [..., N, m], y [..., N, n] -> three [...].
     Article: kexue.fm/archives/8679.  Paper: Johnson & Lindenstrauss 1984.
     Differs: pairs of equal x, whose distance is below its rounding error, are left out;
-    0 where no pair is left.
+    0 where no pair is left, NaN where a distance is NaN.
     Cost: 2 N^2 (m + n) flops, N^2 memory.
     Raises: TypeError or ValueError unless both are floating arrays of one dtype and of
     as many rows.
@@ -78,7 +78,8 @@ def distortion(x: jax.Array, y: jax.Array) -> Distortion:
     before, norms = _squares(x)
     after, _ = _squares(y)
     unit = _SLACK * float(jnp.finfo(before.dtype).eps)
-    apart = before > unit * (norms[..., :, None] + norms[..., None, :])
+    # Not "before > ...": a NaN is no distance to leave out, it must come through.
+    apart = ~(before <= unit * (norms[..., :, None] + norms[..., None, :]))
     n = x.shape[-2]
     upper = np.arange(n)[:, None] < np.arange(n)
     kept = apart & jnp.broadcast_to(upper, apart.shape)

@@ -61,7 +61,8 @@ def _check_share(name: str, argument: str, value: float) -> None:
 
 def _exact(num_points: int, eps: float, delta: float) -> int:
     """The least n, between two powers of two, by halving."""
-    wanted = math.log(delta) - math.log(num_points * (num_points - 1) / 2)
+    pairs = num_points * (num_points - 1) // 2
+    wanted = math.log(delta) - math.log(pairs)
 
     def enough(n: int) -> bool:
         upper, lower = log_tails(n, eps)

@@ -33,15 +33,15 @@ def randomized_svd(
     With l = min(k + oversample, n, m) and Omega = normal(key, [m, l]): Q an orthonormal
     basis of the range of M Omega, then power_iters times that of M (M^T Q) with a basis
     in between; Q^T M = U' S V^T by SVD, U = Q U'; the k largest are kept. "right":
-    the same of M^T, Omega [n, l], for Q^T: M ~ (M Q) Q^T. The largest entry of each
-    column of u (by modulus) is made positive.
+    the same of M^T, Omega [n, l], for Q^T: M ~ (M Q) Q^T. Of each column of u the
+    first entry of the largest modulus (to rounding) is made positive.
 
     Shapes: matrix [..., n, m] -> RandomizedSVD(u [..., n, k], s [..., k],
     vt [..., k, m]).
     Article: kexue.fm/archives/8706.  Paper: arXiv 0909.4061.
     Differs: the article projects with a Gaussian Q drawn without looking at M and takes
-    Q Q^T for 1. That has rank k < n: on an exactly rank-5 matrix its error is 2.9 (and
-    sqrt(1 - k/m) with an orthonormal Q) where this has rounding alone. Q must come
+    Q Q^T for 1. That has rank k: where M has less and this errs by rounding alone, it
+    errs by sqrt((m + 1) / k) |M| (sqrt(1 - k/m) |M| with an orthonormal Q). Q must come
     from M. Leading axes share Omega.
     Cost: 4 n m l (power_iters + 1) flops, SVDs of [n, l] and [l, m]. Gradients follow
     the subspace that was found; as for any SVD they want distinct singular values.
@@ -73,11 +73,22 @@ def randomized_svd(
         v, s, ut = _factors(key, wide.mT, width, power_iters)
         u, vt = ut.mT, v.mT
     u, s, vt = u[..., :, :k], s[..., :k], vt[..., :k, :]
-    largest = jnp.max(jnp.abs(u), -2, keepdims=True)
-    negative = jnp.any(u == -largest, -2)
-    signs = jnp.where(negative, -1, 1).astype(u.dtype)
-    found = (u * signs[..., None, :], s, vt * signs[..., :, None])
+    signs = _signs(u)
+    found = (u * signs, s, vt * signs.mT)
     return RandomizedSVD(*(value.astype(matrix.dtype) for value in found))
+
+
+def _signs(u: jax.Array) -> jax.Array:
+    """[..., 1, k]: those of the first entry of each column that is the largest.
+
+    Equal ones part by rounding: what is nearly the largest counts as such.
+    """
+    sizes = jax.lax.stop_gradient(jnp.abs(u))
+    near = 1 - float(jnp.finfo(u.dtype).eps) ** 0.5
+    large = sizes >= near * jnp.max(sizes, -2, keepdims=True)
+    first = jnp.argmax(large, -2, keepdims=True)
+    negative = jnp.take_along_axis(u, first, -2) < 0
+    return jnp.where(negative, -1, 1).astype(u.dtype)
 
 
 def _factors(

@@ -49,9 +49,16 @@ def test_a_pattern_is_exact_at_the_rank_of_its_logarithm():
 
     assert loss(rank) < 1e-12 and loss(rank - 1) > 1e-3
     # Dense random patterns are of full rank: no d < n - 1 is exact.
-    dense = np.log(rng.dirichlet(np.ones(n), n))
+    dense = np.log(rng.dirichlet(np.ones(8), (1000, 8)))
     dense = dense - dense.mean(-1, keepdims=True)
-    assert np.linalg.matrix_rank(dense) == n - 1
+    assert (np.linalg.matrix_rank(dense) == 7).all()
+    u, s, vt = np.linalg.svd(dense)
+    for d, exact in ((7, True), (6, False)):
+        q, k = u[..., :d] * s[:, None, :d], np.swapaxes(vt[:, :d], -1, -2)
+        kl = jax.jit(embeddings.attention_divergence)(
+            *map(jnp.asarray, (np.exp(dense) / np.exp(dense).sum(-1)[..., None], q, k))
+        )
+        assert (kl < 1e-12).all() if exact else (kl > 1e-12).all()
 
 
 def test_divergence_is_zero_at_the_pattern_and_positive_at_1000_others():

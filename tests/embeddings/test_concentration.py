@@ -9,7 +9,7 @@ from scipy import stats
 from kexue_jax import embeddings
 from tests.oracles import random_projection as oracle
 
-EPS = np.array([0.1, 0.3, 0.5, 0.9])
+EPS = np.r_[0.1, 0.3, 0.5, 0.9, np.random.default_rng(9).uniform(1e-3, 1, 996)]
 RUN = {
     function: jax.jit(function, static_argnames="n")
     for function in (embeddings.exact_norm_tail, embeddings.unit_norm_tail)
@@ -28,9 +28,12 @@ def test_exact_law_lies_below_chernoff_and_both_below_the_bound(n):
     upper, lower, bound = tails(embeddings.unit_norm_tail, n)
     assert (exact <= upper + lower).all()
     assert (lower <= upper).all() and (upper <= bound).all()
-    # A bound of exp(-n eps^2 / 4), twice the exponent, would be below the law itself.
+    # exp(-n eps^2 / 4), twice the exponent, is between the two of Chernoff, and below
+    # the law itself where n is large.
     wrong = np.exp(-n * EPS**2 / 4)
-    assert (upper > wrong).all()
+    assert (upper > wrong).all() and (lower < wrong).all()
+    if n == 1024:
+        assert (exact[EPS > 0.5] > wrong[EPS > 0.5]).all()
 
 
 @pytest.mark.parametrize(
@@ -61,11 +64,14 @@ def test_the_inequalities_of_logarithms_hold_at_1000_points_and_are_sharp():
 def test_exact_law_is_that_of_chi_squared(n):
     eps = np.array([1e-4, 0.01, 0.05, 0.1, 0.3, 0.5, 0.9, 0.9999])
     run = jax.jit(embeddings.exact_norm_tail, static_argnames="n")
-    for dtype, bound in ((np.float64, 1e-13), (np.float32, 1e-6)):
+    for dtype, bound, share in ((np.float64, 1e-13, 1e-10), (np.float32, 1e-6, 1e-4)):
         given = jnp.asarray(eps, dtype)
         wanted = oracle.exact_tails(np.asarray(given, float), n=n)
         for mine, theirs in zip(run(given, n=n), wanted, strict=True):
             assert np.abs(mine - theirs).max() < bound
+            seen = theirs > 1e-30
+            away = np.asarray(mine, float)[seen] / theirs[seen] - 1
+            assert np.abs(away).max() < share
 
 
 def test_small_eps_keeps_its_digits_in_float32():
@@ -131,10 +137,18 @@ def test_orthogonality_bound_holds_and_the_dots_are_those_of_two_norms():
     assert (off | ~large).all() and (off & ~large).any()
     bound = float(embeddings.orthogonality_bound(jnp.array(eps), n=n))
     assert bound == pytest.approx(4 * np.exp(-2))
-    for n_large in (256, 1024):
-        bound = float(embeddings.orthogonality_bound(jnp.array(eps), n=n_large))
-        # <u, v> = (X - Y) / 2n with X, Y independent chi^2: a normal of variance 1/n.
-        assert 2 * stats.norm.sf(eps * n_large**0.5) < bound
+    assert (abs(dots) >= eps).mean() < bound
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_products_of_two_vectors_stay_below_the_bound_for_1000_eps(n):
+    """Given v, <u, v> is normal of variance |v|^2 / n, and n |v|^2 is chi^2."""
+    lengths = stats.chi2.ppf((np.arange(400) + 0.5) / 400, n) ** 0.5 / n
+    law = 2 * stats.norm.sf(EPS[:, None] / lengths).mean(-1)
+    bound = np.asarray(embeddings.orthogonality_bound(jnp.asarray(EPS), n=n))
+    assert (law <= bound).all()
+    # exp(-n eps^2) is too small: the law goes as exp(-n eps^2 / 2).
+    assert (law > 4 * np.exp(-n * EPS**2)).any()
 
 
 def test_failure_bound_counts_pairs_twice():

@@ -10,6 +10,8 @@ from kexue_jax import embeddings
 from kexue_jax.embeddings.hadamard import (
     _by_additions,
     _by_products,
+    _sampled_by_additions,
+    _sampled_by_products,
     hadamard_butterfly,
 )
 from tests.oracles import random_projection as oracle
@@ -52,6 +54,25 @@ def test_a_large_transform_holds_in_float32():
     for form in FORMS.values():
         found = jax.jit(form)(jnp.asarray(x)) / 2**7
         assert abs(found - wide).max() < 1e-5
+
+
+@pytest.mark.parametrize("sampled", [_sampled_by_additions, _sampled_by_products])
+@pytest.mark.parametrize("n", [1, 5, 64])
+def test_both_forms_take_the_rows_that_are_asked_for(sampled, n):
+    rng = np.random.default_rng(n)
+    x, rows = rng.normal(size=(2, 128)), np.sort(rng.permutation(128)[:n])
+    found = jax.jit(sampled)(jnp.asarray(x), jnp.asarray(rows, jnp.int32))
+    wanted = oracle.transform(x)[:, rows] * 128**0.5
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+def test_no_matrix_is_made():
+    """4 * 256 * 8192 bytes would be 8 MiB; two vectors of 8192 are 64 KiB."""
+    srht = embeddings.srht_init(jax.random.key(6), n=256, m=8192)
+    program = jax.jit(embeddings.srht_apply).lower(
+        srht, jnp.ones((2, 8192), jnp.float32)
+    )
+    assert program.compile().memory_analysis().temp_size_in_bytes < 2**19
 
 
 @pytest.mark.parametrize(("n", "m"), [(9, 21), (3, 100)])

@@ -36,6 +36,25 @@ def test_the_default_is_the_rule_of_scikit_learn():
         assert embeddings.jl_dim(num_points=points, eps=eps) - theirs in (0, 1)
 
 
+@pytest.mark.parametrize("eps", [0.01, 0.1, 0.5, 0.9, 0.999])
+def test_the_union_bound_falls_in_n_so_that_halving_finds_the_least(eps):
+    n = np.arange(1, 4000)
+    tails = np.sum(oracle.exact_tails(eps, n=n), 0)
+    assert (np.diff(tails) <= 1e-15).all()
+
+
+def test_numbers_of_points_beyond_the_range_of_floats():
+    rules = ("24", "16", "dasgupta_gupta", "exact")
+    sizes = [embeddings.jl_dim(num_points=10**200, eps=0.5, rule=r) for r in rules]
+    assert sizes[0] == math.ceil(24 * 200 * math.log(10) / 0.25)
+    assert sizes[0] > sizes[1] > sizes[3] > sizes[2]
+    many = embeddings.jl_failure_bound(
+        jnp.array(0.5), num_points=np.int32(10**5), n=1000
+    )
+    wanted = oracle.failure(0.5, num_points=10**5, n=1000)
+    np.testing.assert_allclose(many, wanted, rtol=1e-12)
+
+
 def test_the_exact_rule_is_the_least_n():
     for points, eps, delta in ((2, 0.9, 0.9), (2, 0.5, 0.5), (5, 0.7, 0.2)):
         found = embeddings.jl_dim(num_points=points, eps=eps, rule="exact", delta=delta)
@@ -52,29 +71,40 @@ def test_log_tails_are_those_of_chi_squared():
             np.testing.assert_allclose(log_tails(n, eps), wanted, rtol=1e-10)
 
 
+@functools.cache
 def moved(n, points=8, m=12, draws=2000):
-    """The largest change of a squared distance in each of many projections."""
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(points, m)))
+    """The largest change of a squared distance in each of many projections, and of an
+    inner product of unit vectors."""
+    x = np.random.default_rng(0).normal(size=(points, m))
+    x = jnp.asarray(x / np.linalg.norm(x, axis=-1, keepdims=True))
+    apart = 1 - jnp.eye(points)
 
     def one(key):
         a = embeddings.projection_matrix(key, n=n, m=m, dtype=jnp.float64)
-        return embeddings.distortion(x, embeddings.project(a, x)).max
+        y = embeddings.project(a, x)
+        products = jnp.abs(y @ y.T - x @ x.T) * apart
+        return embeddings.distortion(x, y).max, products.max()
 
     keys = jax.random.split(jax.random.key(n), draws)
-    return np.asarray(jax.jit(lambda keys: jax.lax.map(one, keys))(keys))
+    return jax.tree.map(np.asarray, jax.jit(lambda k: jax.lax.map(one, k))(keys))
 
 
 def test_the_theorem_holds_in_2000_projections_and_a_small_n_breaks_it():
     points, eps = 8, 0.8
     n = embeddings.jl_dim(num_points=points, eps=eps, rule="24")
-    failures = int((moved(n) > eps).sum())
+    distances, products = moved(n)
+    failures = int((distances > eps).sum())
     # At most 1/N: 250 of 2000; 6 standard deviations of slack.
-    assert failures <= 250 + 6 * math.sqrt(2000 / points * (1 - 1 / points))
+    slack = 6 * math.sqrt(2000 / points * (1 - 1 / points))
+    assert failures <= 250 + slack
+    # Inner products of unit vectors fail at most twice as often.
+    assert (products > eps).sum() <= 2 * (250 + slack)
     # The exact rule at delta = 1/N is near its bound, a ninth of n far beyond.
     exact = embeddings.jl_dim(num_points=points, eps=eps, rule="exact")
-    shown = int((moved(exact) > eps).sum())
+    shown = int((moved(exact)[0] > eps).sum())
     assert exact < n and 40 < shown <= 250 + 6 * 15
-    assert (moved(n // 9) > eps).sum() > 1000
+    few = moved(n // 9)
+    assert (few[0] > eps).sum() > 1000 and (few[1] > eps).sum() > 20
 
 
 def test_existence_needs_only_16():

@@ -169,6 +169,15 @@ def test_distances_of_equal_points_are_left_out():
     assert [float(part) for part in same] == [0, 0, 0]
 
 
+def test_a_distance_that_is_no_number_is_not_left_out():
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(5, 4)))
+    for found in (
+        embeddings.distortion(x.at[2, 1].set(jnp.nan), x),
+        embeddings.distortion(x, x.at[2, 1].set(jnp.nan)),
+    ):
+        assert all(np.isnan(part) for part in found)
+
+
 def test_the_gram_form_needs_the_mean_taken_off():
     x = np.random.default_rng(4).normal(size=(20, 30)) + 1000
     wanted = np.square(x[:, None] - x[None]).sum(-1)

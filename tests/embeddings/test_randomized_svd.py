@@ -77,6 +77,37 @@ def test_signs_do_not_depend_on_the_key():
     assert (one.u.max(0) == abs(one.u).max(0)).all()
 
 
+def test_equal_entries_have_the_sign_of_the_first():
+    """Rows less their mean, two of them: u is +-(1, -1) / sqrt(2)."""
+    given = np.random.default_rng(4).normal(size=(50, 2, 6))
+    given = jnp.asarray(given - given.mean(-2, keepdims=True))
+    run = jax.jit(functools.partial(embeddings.randomized_svd, k=1))
+    for seed in range(2):
+        u = run(jax.random.key(seed), given).u[..., 0]
+        np.testing.assert_allclose(u, np.tile([0.5**0.5, -(0.5**0.5)], (50, 1)))
+
+
+def test_1000_matrices_of_small_rank_are_found_and_none_beats_the_best():
+    rng = np.random.default_rng(5)
+    exact = rng.normal(size=(1000, 7, 2)) @ rng.normal(size=(1000, 2, 6))
+    full = exact + 0.3 * rng.normal(size=(1000, 7, 6))
+    run = functools.partial(embeddings.randomized_svd, k=2, oversample=2)
+    both = jnp.asarray(np.stack([exact, full]))
+    u, s, vt = map(np.asarray, jax.jit(run)(jax.random.key(3), both))
+    made = (u * s[..., None, :]) @ vt
+    sizes = np.linalg.norm(both, axis=(-2, -1))
+    errors = np.linalg.norm(made - both, axis=(-2, -1))
+    assert (errors[0] < 1e-12 * sizes[0]).all()
+    values = np.linalg.svd(full, compute_uv=False)
+    np.testing.assert_allclose(
+        s[0], np.linalg.svd(exact, compute_uv=False)[:, :2], rtol=1e-11, atol=1e-11
+    )
+    best = np.sqrt(np.square(values[:, 2:]).sum(-1))
+    assert (errors[1] >= best * (1 - 1e-12)).all()
+    assert (s[1] <= values[:, :2] * (1 + 1e-12)).all()
+    assert np.median(errors[1] / best) < 1.02
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_gradients_hold_where_the_sketch_has_less_rank_than_columns(side):
     """The derivative of the best approximation of rank 2 of a matrix of rank 2."""

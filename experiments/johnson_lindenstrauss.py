@@ -30,6 +30,7 @@ from kexue_jax import embeddings
 FRACTIONS = (1.0, 0.5, 0.25, 0.125)
 ONE_HOT = 32  # the dimension in which one-hot points are compared
 COUNTED = 64  # that in which the number of points is varied
+MORE = 16  # times as many draws of it: the largest of few points varies most
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,10 +99,14 @@ def main(config: Config) -> None:
     }
     print(f"distortions: {run.seconds():.0f} s", flush=True)
     pixels = kinds["pixels"]
+    counts = doubled(20, len(points))
     hot = views.one_hot(len(points), kinds["products"].shape[1])
     report = Report(
         spreads,
-        distortions.over_counts(pixels, doubled(20, len(points)), COUNTED, **draws),
+        distortions.over_counts(
+            pixels, counts, COUNTED, draws=MORE * config.draws, seed=config.seed
+        ),
+        {c: np.array([distortions.exact_max(c, COUNTED)]) for c in counts},
         theorem(config, pixels),
         {
             family: distortions.spreads(hot, family, dims, **draws)[ONE_HOT]

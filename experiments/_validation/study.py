@@ -17,8 +17,9 @@ from kexue_jax import evaluation
 RANDOM, OVERLAP, RATIO = "random split", "weights D", "weights D / (1 - D)"
 RESAMPLED, SINGLE = "resampled", "resampled, duplicates removed"
 INSIDE, KNOWN = "weights of a D fitted on the rows it scores", "the known ratio"
+LOOSE = "the same with a thousandth of its penalty"
 CALIBRATED = "weights D / (1 - D), calibrated"
-SCORES = (RANDOM, OVERLAP, RATIO, CALIBRATED, RESAMPLED, SINGLE, INSIDE, KNOWN)
+SCORES = (RANDOM, OVERLAP, RATIO, CALIBRATED, RESAMPLED, SINGLE, INSIDE, LOOSE, KNOWN)
 CUT = 0.99  # quantile of the weights
 
 
@@ -105,8 +106,12 @@ def _one_seed(plan: Plan, classes: int) -> Callable[..., Any]:
             repeats=plan.repeats,
         )
         here, there = logits.train[: len(train.x)], logits.train[len(train.x) :]
-        inside = _fit(both, test.x, plan.l2 / 1000, plan.fit_steps)
-        inside = evaluation.discriminator_logits(inside, valid.x)
+        inside, loose = (
+            evaluation.discriminator_logits(
+                _fit(both, test.x, l2, plan.fit_steps), valid.x
+            )
+            for l2 in (plan.l2, plan.l2 / 1000)
+        )
         weights = evaluation.density_ratio(there, quantile=CUT)
         factor = evaluation.calibration_scale(logits.train, logits.test)
         drawn = evaluation.resample_indices(draw, weights, n=len(weights)).counts
@@ -118,6 +123,7 @@ def _one_seed(plan: Plan, classes: int) -> Callable[..., Any]:
             RESAMPLED: drawn.astype(weights.dtype),
             SINGLE: (drawn > 0).astype(weights.dtype),
             INSIDE: evaluation.density_ratio(inside, quantile=CUT),
+            LOOSE: evaluation.density_ratio(loose, quantile=CUT),
             KNOWN: evaluation.density_ratio(valid.z),
         }
         of_train = evaluation.density_ratio(here, quantile=CUT)

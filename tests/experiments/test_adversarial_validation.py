@@ -10,6 +10,7 @@ from experiments._validation.study import (
     CALIBRATED,
     INSIDE,
     KNOWN,
+    LOOSE,
     OVERLAP,
     RANDOM,
     RATIO,
@@ -41,6 +42,7 @@ GOOD = {
     RESAMPLED: 0.012,
     SINGLE: 0.06,
     INSIDE: 0.03,
+    LOOSE: 0.04,
     KNOWN: 0.005,
 }
 

@@ -107,6 +107,7 @@ def made_up(**changes):
     values = {
         "views": {"pixels": pixels, "products": pixels},
         "counts": {n: 0.3 * math.log(n) ** 0.5 * shaken for n in (20, 40, 80)},
+        "counts_law": {n: np.array([0.4 * math.log(n) ** 0.5]) for n in (20, 40, 80)},
         "fractions": {1.0: 0.2 * shaken, 0.5: 0.3 * shaken, 0.25: 0.6 * shaken},
         "one_hot": {"gaussian": pixels["gaussian"][16]}
         | {"sparse root m": Spread(*(2 * v for v in pixels["gaussian"][16]))},
@@ -139,6 +140,8 @@ def test_verdicts_follow_the_numbers():
     assert verdict("each pair follows", views=both) == "refuted"
     worse = {"pixels": view(), "products": view(gaussian=1.3)}
     assert verdict("does not depend on the dimension m", views=worse) == "refuted"
+    little = {"pixels": view(rademacher=1.1), "products": view()}
+    assert verdict("as good as Gaussian", views=little) == "refuted"
     rough = {"pixels": view(rademacher=1.4), "products": view()}
     assert verdict("as good as Gaussian", views=rough) == "refuted"
     assert verdict("less as n nears m", views=rough) == "refuted"
@@ -147,6 +150,8 @@ def test_verdicts_follow_the_numbers():
     assert verdict("constant is loose", fractions=fractions) == "refuted"
     linear = {n: 0.3 * math.log(n) ** 0.9 * shaken for n in (20, 40, 80)}
     assert verdict("root of log N", counts=linear) == "qualified"
+    law = {n: np.array([math.log(n) ** 0.9]) for n in (20, 40, 80)}
+    assert verdict("root of log N", counts=linear, counts_law=law) == "confirmed"
     fixed = {n: math.log(n) ** -0.1 * shaken for n in (20, 40, 80)}
     assert verdict("root of log N", counts=fixed) == "refuted"
     report = made_up()

@@ -47,7 +47,7 @@ def all_claims(report: Report, eps: float) -> list[Claim]:
     ]
 
 
-def exponents(rows: Mapping[int, np.ndarray]) -> np.ndarray:
+def exponents(rows: Mapping[Any, np.ndarray]) -> np.ndarray:
     """The power of n by which the values go, a log-log fit a draw."""
     sizes, values = np.log(list(rows)), np.log(np.array(list(rows.values())))
     return np.polyfit(sizes, values, 1)[0]

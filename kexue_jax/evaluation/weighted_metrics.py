@@ -32,7 +32,7 @@ def weighted_accuracy(
         >>> import jax.numpy as jnp
         >>> from kexue_jax.evaluation import weighted_accuracy
         >>> a, b = jnp.array([0, 1]), jnp.array([0, 0])
-        >>> print(weighted_accuracy(a, b, jnp.array([3.0, 1.0])))
+        >>> print(f"{weighted_accuracy(a, b, jnp.array([3.0, 1.0])):.2f}")
         0.75
     """
     _check_labels("weighted_accuracy", predictions, labels, weights)
@@ -121,7 +121,8 @@ def weighted_auc(
         >>> import jax.numpy as jnp
         >>> from kexue_jax.evaluation import weighted_auc
         >>> scores, weights = jnp.array([0.9, 0.5, 0.1]), jnp.array([3.0, 1.0, 1.0])
-        >>> print(weighted_auc(scores, jnp.array([True, False, True]), weights))
+        >>> found = weighted_auc(scores, jnp.array([True, False, True]), weights)
+        >>> print(f"{found:.2f}")
         0.75
     """
     name = "weighted_auc"

@@ -28,7 +28,6 @@ from experiments._johnson.pictures import draw, tables
 from kexue_jax import embeddings
 
 FRACTIONS = (1.0, 0.5, 0.25, 0.125)
-ONE_HOT = 32  # the dimension in which one-hot points are compared
 COUNTED = 64  # that in which the number of points is varied
 MORE = 16  # times as many draws of it: the largest of few points varies most
 
@@ -109,7 +108,7 @@ def main(config: Config) -> None:
         {c: np.array([distortions.exact_max(c, COUNTED)]) for c in counts},
         theorem(config, pixels),
         {
-            family: distortions.spreads(hot, family, dims, **draws)[ONE_HOT]
+            family: distortions.spreads(hot, family, dims, **draws)[distortions.ONE_HOT]
             for family in families
         },
         searched(config, data),

@@ -21,6 +21,9 @@ FAMILIES = (
 )
 
 
+ONE_HOT = 32  # the dimension in which one-hot points are compared
+
+
 class Spread(NamedTuple):
     """Distortions by draw: max |r - 1|, mean |r - 1|, standard deviation of r."""
 

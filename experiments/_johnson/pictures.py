@@ -10,7 +10,7 @@ from experiments._harness.results import Table
 from experiments._harness.workdir import Run
 from experiments._johnson import capacity, sketches
 from experiments._johnson.claims import Report
-from experiments._johnson.distortions import exact_max, exact_mean
+from experiments._johnson.distortions import ONE_HOT, exact_max, exact_mean
 
 
 def tables(report: Report) -> list[Table]:
@@ -29,7 +29,7 @@ def tables(report: Report) -> list[Table]:
         for family, spread in report.one_hot.items()
     ]
     columns = ["family", "max |r - 1|", "mean |r - 1|", "std of r"]
-    found.append(Table("Distortion of one-hot points, n = 32", columns, rows))
+    found.append(Table(f"Distortion of one-hot points, n = {ONE_HOT}", columns, rows))
     found.append(_by("Recall of the 10 nearest", report.search.recall))
     found.append(_by("Mean error of cosines of 0.5 to 0.95", report.search.bias))
     found.append(_by("Error of rank k, relative to |M|", report.sketches, "k"))

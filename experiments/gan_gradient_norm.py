@@ -160,10 +160,10 @@ def plan_of(config: Config, method: str) -> Plan:
 
 def paths(
     config: Config, task: Task, loss: str, seeds: Sequence[int], names: Sequence[str]
-) -> np.ndarray:
-    """Differences between both generator steps of GN, [seeds, steps]."""
+) -> dict[str, np.ndarray]:
+    """Differences between both generator steps of GN, [seeds, steps] by precision."""
     if "gn" not in names:
-        return np.zeros((0, 0))
+        return {}
     plan = plan_of(config, "gn")
     return apart(plan, task, [Cell(loss, seed) for seed in seeds], config.path_steps)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._gan.players import MODES, Task, centers
-from experiments._gan.training import WORST, Cell, Outcome
+from experiments._gan.training import SAMPLES, WORST, Cell, Outcome
 from experiments._harness import feature_classifier
 from experiments._harness.data import ImageData
 from kexue_jax import evaluation
@@ -69,8 +69,8 @@ class Jury:
         return feature_classifier.image_metrics(self.classifiers, real[:count], fake)
 
     def floor(self) -> Scores:
-        """Of real training images."""
-        images = self.images.train_images[: len(self.images.test_images)]
+        """Of as many real training images."""
+        images = self.images.train_images[:SAMPLES]
         return self.scores(images.reshape(len(images), -1))
 
 

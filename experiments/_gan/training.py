@@ -18,6 +18,8 @@ from kexue_jax.optim import clip_weights, ema
 AVERAGE = ema(0.995)
 POINTS, SAMPLES, PROBES = 8, 1000, 512
 RADII = (0.02, 0.2)
+# The comparisons of ``apart``, by precision.
+PATHS = ("float64", "float64, rounding alone", "float32", "float32, rounding alone")
 WORST = 1e3  # what stands for a run that is no longer finite, and bounds all others
 State = dict[str, Any]
 
@@ -69,6 +71,11 @@ def start(plan: Plan, task: Task, seed: jax.Array) -> State:
     }
 
 
+def like(params: Any, x: jax.Array) -> jax.Array:
+    """Examples in the precision of parameters, which that of a layer follows."""
+    return x.astype(jax.tree.leaves(params)[0].dtype)
+
+
 def noise(plan: Plan, key: jax.Array, count: int) -> jax.Array:
     """What generators start from."""
     return jax.random.normal(key, (count, plan.noise), jnp.float32)
@@ -79,8 +86,8 @@ def critic_step(
 ) -> State:
     """The critic a step further."""
     real_key, noise_key, between = jax.random.split(key, 3)
-    real = task.draw(rows, real_key, plan.batch_size)
-    z = noise(plan, noise_key, plan.batch_size)
+    real = like(state["d"], task.draw(rows, real_key, plan.batch_size))
+    z = like(state["g"], noise(plan, noise_key, plan.batch_size))
     fake = plan.generator(task).apply(state["g"], z)
     judge = plan.judge(task)
 
@@ -105,7 +112,7 @@ def generator_step(
     plan: Plan, task: Task, weights: Any, state: State, key: jax.Array
 ) -> State:
     """The generator a step further, and its average."""
-    z = noise(plan, key, plan.batch_size)
+    z = like(state["g"], noise(plan, key, plan.batch_size))
     judge, model = plan.judge(task), plan.generator(task)
     params, _ = players.divided(state["d"], state["u"])
 
@@ -211,29 +218,58 @@ def bounded(values: np.ndarray) -> np.ndarray:
     return np.minimum(np.where(np.isfinite(values), values, WORST), WORST)
 
 
-def apart(plan: Plan, task: Task, cells: Sequence[Cell], steps: int) -> np.ndarray:
-    """The largest difference of a parameter between both generator steps of GN.
+def apart(
+    plan: Plan, task: Task, cells: Sequence[Cell], steps: int
+) -> dict[str, np.ndarray]:
+    """The largest difference of a parameter between games that ought to be one.
 
-    [cells, steps], of cells of one loss.
+    [cells, steps] each, of cells of one loss, with GN, in double and in single
+    precision: both generator steps; and the exact step twice, once from parameters
+    larger by a rounding, for what rounding does by itself.
     """
+    with jax.enable_x64(True):
+        double = _gaps(plan, task, cells, steps, jnp.float64)
+    single = _gaps(plan, task, cells, steps, jnp.float32)
+    return dict(zip(PATHS, (*double, *single), strict=True))
+
+
+def _gaps(
+    plan: Plan, task: Task, cells: Sequence[Cell], steps: int, dtype: Any
+) -> np.ndarray:
+    """[2, cells, steps]: between both steps, and between a game and its neighbor."""
     weights = jnp.asarray([float(cells[0].loss == n) for n in LOSSES], jnp.float32)
     rows = jnp.asarray(task.rows, jnp.float32)
-    plans = [plan._replace(pieces=pieces) for pieces in (True, False)]
+    unit = float(jnp.finfo(dtype).eps)
+
+    def first(seed: jax.Array, scale: float) -> State:
+        def cast(leaf: jax.Array) -> jax.Array:
+            real = jnp.issubdtype(leaf.dtype, jnp.floating)
+            return leaf.astype(dtype) * scale if real else leaf
+
+        return jax.tree.map(cast, start(plan, task, seed))
+
+    def further(plan: Plan, state: State) -> State:
+        return advance(plan, task, 1, rows, weights, state)
 
     @jax.jit
     @jax.vmap
     def run(seed: jax.Array) -> jax.Array:
         def turn(states: Any, _: Any) -> Any:
-            states = [
-                advance(p, task, 1, rows, weights, s)
-                for p, s in zip(plans, states, strict=True)
-            ]
-            a, b = ([s["g"], s["d"]] for s in states)
-            gaps = jax.tree.map(lambda x, y: jnp.max(jnp.abs(x - y)), a, b)
-            return states, jnp.max(jnp.stack(jax.tree.leaves(gaps)))
+            linear, exact = states
+            linear = further(plan, linear)
+            exact = jax.vmap(lambda s: further(plan._replace(pieces=False), s))(exact)
 
-        states = [start(p, task, seed) for p in plans]
-        return jax.lax.scan(turn, states, length=steps)[1]
+            def largest(a: jax.Array, pair: jax.Array) -> jax.Array:
+                gaps = a - pair[0], pair[0] - pair[1]
+                return jnp.stack([jnp.max(jnp.abs(gap)) for gap in gaps])
+
+            players = ([s["g"], s["d"]] for s in (linear, exact))
+            gaps = jax.tree.map(largest, *players)
+            return (linear, exact), jnp.max(jnp.stack(jax.tree.leaves(gaps)), 0)
+
+        starts = first(seed, 1.0), first(seed, 1 + unit)
+        pair = jax.tree.map(lambda a, b: jnp.stack([a, b]), *starts)
+        return jax.lax.scan(turn, (starts[0], pair), length=steps)[1]
 
     seeds = np.array([cell.seed for cell in cells], np.uint32)
-    return np.asarray(run(seeds), np.float64)
+    return np.moveaxis(np.asarray(run(seeds), np.float64), -1, 0)

@@ -11,11 +11,12 @@ import numpy as np
 from experiments._vae import networks
 from experiments._vae.networks import Bits
 from experiments._vae.training import Trained, Way, signal
-from kexue_jax.generative import active_units, iwae_bound
+from kexue_jax.generative import active_units
 from kexue_jax.models import Vae
 
 CURVE = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 CURVE_ROWS = 100  # test images of the curve
+PARTS = 4  # the curve takes so many times the samples of a density: weights are heavy
 SIGNAL_ROWS = 20
 REPEATS = 400  # samples, at least, that L_M of the training's own M is a mean of
 FEW = 10  # an effective sample size below which an estimate is noise
@@ -41,11 +42,18 @@ class Measured(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """L_M [seeds, sizes], the corrected estimate of all samples, V / 2 [seeds]."""
+    """Of fixed networks and the first test images, nats an image, [seeds, sizes].
+
+    ``bounds`` are L_M, ``gaps`` by how much L_K of the same K samples is above them,
+    ``predicted`` what V of other samples says, V (1 / M - 1 / K) / 2: means over
+    images. ``top`` [seeds] is the share of all squares of V that the largest weight of
+    each image holds: where it is large V is not known, however many samples.
+    """
 
     bounds: np.ndarray
-    reference: np.ndarray
-    half_variance: np.ndarray
+    gaps: np.ndarray
+    predicted: np.ndarray
+    top: np.ndarray
 
 
 def measured(model: Vae, way: Way, trained: Trained, x: Any, samples: int) -> Measured:
@@ -79,24 +87,49 @@ def sizes(samples: int) -> list[int]:
 
 
 def curve(model: Vae, trained: Trained, x: Any, samples: int) -> Curve:
-    """L_M by groups of one set of samples, what the variance of another predicts."""
+    """The Curve of a way, by two sets of PARTS times so many samples."""
     key = jax.random.key(networks.EVALUATION_SEED + 1)
-    log_w, others = (
-        np.asarray(
-            networks.all_weights(model, trained.params, x[:CURVE_ROWS], k, samples)
-        )
-        for k in jax.random.split(key)
+
+    def drawn(key: jax.Array) -> np.ndarray:
+        found = [
+            networks.all_weights(model, trained.params, x[:CURVE_ROWS], own, samples)
+            for own in jax.random.split(key, PARTS)
+        ]
+        return np.concatenate([np.asarray(part, np.float64) for part in found], 1)
+
+    first, second = (drawn(own) for own in jax.random.split(key))
+    return curve_of(first, second, sizes(samples))
+
+
+def curve_of(first: np.ndarray, second: np.ndarray, ms: Sequence[int]) -> Curve:
+    """The Curve of log w [seeds, K, images], of which the first give gaps, others V.
+
+    Two estimates of log q by K samples of their own differ by about sqrt(2 V / K) an
+    image, more than the gap of a large M; of the same samples that noise cancels.
+    """
+    samples = first.shape[1]
+    bounds, gaps = [], []
+    for m in ms:
+        whole = first[:, : samples // m * m]
+        groups = whole.reshape(len(first), -1, m, first.shape[-1])
+        bounds.append(log_mean(groups, 2).mean(1))
+        gaps.append(log_mean(whole, 1) - bounds[-1])
+    squares = (np.exp(second - log_mean(second, 1)[:, None]) - 1) ** 2
+    total = squares.sum(1)
+    half = total.mean(-1) / (samples - 1) / 2
+    factors = np.array([1 / m - 1 / (samples // m * m) for m in ms])
+    return Curve(
+        np.stack(bounds).mean(-1).T,
+        np.stack(gaps).mean(-1).T,
+        half[:, None] * factors,
+        squares.max(1).sum(-1) / total.sum(-1),
     )
-    bounds = []
-    for m in sizes(samples):
-        whole = log_w[:, : samples // m * m]
-        groups = whole.reshape(len(log_w), -1, m, log_w.shape[-1])
-        bounds.append(np.asarray(iwae_bound(jnp.asarray(groups), axis=2)).mean((1, 2)))
-    last = np.asarray(iwae_bound(jnp.asarray(others), axis=1), np.float64)
-    ratio = np.exp(others - last[:, None])
-    half = ratio.var(1, ddof=1) / 2
-    corrected = last + half / samples
-    return Curve(np.stack(bounds, 1), corrected.mean(-1), half.mean(-1))
+
+
+def log_mean(log_w: np.ndarray, axis: int) -> np.ndarray:
+    """The logarithm of the mean weight, in float64."""
+    top = log_w.max(axis, keepdims=True)
+    return np.log(np.exp(log_w - top).mean(axis)) + top.squeeze(axis)
 
 
 def signals(

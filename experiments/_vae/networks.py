@@ -61,10 +61,15 @@ def of_model(model: Vae, params: Any) -> tuple[Any, Any]:
     )
 
 
+def chunk_of(m: int, rows: int) -> int:
+    """Samples at a time of an evaluation of so many rows."""
+    return int(min(m, max(1, WORK // rows)))
+
+
 @functools.partial(jax.jit, static_argnames=("model", "m"))
 def estimates(model: Vae, params: Any, x: Any, key: jax.Array, m: int) -> Any:
     """The LogProbEstimate of every row, of every seed's network."""
-    chunk = int(min(m, max(1, WORK // len(x))))
+    chunk = chunk_of(m, len(x))
 
     def one(params: Any) -> Any:
         parts = of_model(model, params)
@@ -75,12 +80,14 @@ def estimates(model: Vae, params: Any, x: Any, key: jax.Array, m: int) -> Any:
 
 @functools.partial(jax.jit, static_argnames=("model", "m"))
 def all_weights(model: Vae, params: Any, x: Any, key: jax.Array, m: int) -> Any:
-    """log w [seeds, m, rows]."""
+    """log w [seeds, m, rows], every seed's by noise of its own."""
 
-    def one(params: Any) -> Any:
+    def one(pair: Any) -> Any:
+        params, key = pair
         return log_weights(key, x, *of_model(model, params), num_samples=m)
 
-    return jax.lax.map(one, params)
+    keys = jax.random.split(key, len(jax.tree.leaves(params)[0]))
+    return jax.lax.map(one, (params, keys))
 
 
 @functools.partial(jax.jit, static_argnames=("model", "count"))

@@ -20,17 +20,12 @@ def draw(run: Run, report: Report) -> None:
     ms = sizes(report.samples)
     bound, gap = {}, {}
     for way, curve in report.curves.items():
-        bound[f"L_M, {way.name}"] = ms, curve.bounds.mean(0)
-        bound[f"all samples, {way.name}"] = (
-            [ms[0], ms[-1]],
-            [curve.reference.mean()] * 2,
-        )
-        away = (curve.reference[:, None] - curve.bounds).mean(0)
-        gap[f"gap, {way.name}"] = ms, away
-        gap[f"V / (2 M), {way.name}"] = (
-            ms,
-            [curve.half_variance.mean() / m for m in ms],
-        )
+        mean = curve.bounds.mean(0)
+        bound[f"L_M, {way.name}"] = ms, mean
+        whole = (mean + curve.gaps.mean(0))[-1]
+        bound[f"all samples, {way.name}"] = [ms[0], ms[-1]], [whole] * 2
+        gap[f"gap, {way.name}"] = ms, curve.gaps.mean(0)
+        gap[f"V / (2 M), {way.name}"] = ms, curve.predicted.mean(0)
     curves(
         run.path("bounds.png"),
         bound,
@@ -42,7 +37,7 @@ def draw(run: Run, report: Report) -> None:
         run.path("gap.png"),
         gap,
         xlabel="M",
-        ylabel="log q - L_M, nats an image",
+        ylabel="L_K - L_M, nats an image",
         log_x=True,
         log_y=True,
         points=[label for label in gap if label.startswith("gap")],

@@ -98,7 +98,11 @@ def _all_seeds(
 def signal(
     model: Vae, way: Way, params: Any, x: Any, key: jax.Array, draws: int
 ) -> dict[str, jax.Array]:
-    """Median over parameters of |mean| / std of the gradient over draws, by seed."""
+    """Median over parameters of |mean| / std of the gradient over draws, by seed.
+
+    Parameters whose gradient is always 0 (those of pixels that are never set) say
+    nothing and are left out.
+    """
 
     def one(params: Any) -> dict[str, jax.Array]:
         def add(sums: Any, key: jax.Array) -> Any:
@@ -114,11 +118,12 @@ def signal(
         def ratio(first: jax.Array, second: jax.Array) -> jax.Array:
             mean = first / draws
             variance = jnp.maximum(second / draws - mean**2, 1e-30)
-            return (jnp.abs(mean) / jnp.sqrt(variance)).ravel()
+            found = jnp.abs(mean) / jnp.sqrt(variance)
+            return jnp.where(second > 0, found, jnp.nan).ravel()
 
         found = jax.tree.map(ratio, first, second)
         return {
-            part: jnp.median(jnp.concatenate(jax.tree.leaves(found[part])))
+            part: jnp.nanmedian(jnp.concatenate(jax.tree.leaves(found[part])))
             for part in ("encoder", "decoder")
         }
 

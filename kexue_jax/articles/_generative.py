@@ -95,6 +95,7 @@ ROWS = (
         ),
         (
             "tests/generative/test_gan_losses.py",
+            "tests/generative/test_gan_path.py",
             "tests/generative/test_gradient_normalization.py",
             "tests/generative/test_lipschitz.py",
         ),

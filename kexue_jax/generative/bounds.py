@@ -18,7 +18,8 @@ def iwae_bound(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
     Shapes: log_w [M, ...] -> [...].
     Article: kexue.fm/archives/8791, 5383.  Paper: arXiv 1509.00519, eq. 8.
     Differs: the article calls it the likelihood itself; the mean weight is unbiased
-    for q(x), its logarithm is below log q(x) on average.
+    for q(x), its logarithm is below log q(x) on average. Weights of 0 alone
+    (log_w = -inf) give -inf, not NaN.
     Cost: O(M) time and memory.
     Raises: TypeError or ValueError unless log_w is a floating array with at least one
     weight along ``axis``.
@@ -42,8 +43,7 @@ def elbo(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
     Article: kexue.fm/archives/8791, 5383.  Paper: arXiv 1312.6114.
     Differs: no.
     Cost: O(M) time and memory.
-    Raises: TypeError or ValueError unless log_w is a floating array with at least one
-    weight along ``axis``.
+    Raises: as ``iwae_bound``.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.generative import elbo
@@ -63,8 +63,7 @@ def miwae(log_w: jax.Array, *, groups: int, axis: int = 0) -> jax.Array:
     Article: kexue.fm/archives/8791.  Paper: arXiv 1802.04537, section 4.
     Differs: no.
     Cost: O(M) time and memory.
-    Raises: TypeError or ValueError unless log_w is a floating array with at least one
-    weight along ``axis`` and ``groups`` a divisor of their number.
+    Raises: as ``iwae_bound``, and unless ``groups`` divides the number of weights.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.generative import miwae
@@ -86,8 +85,7 @@ def ciwae(log_w: jax.Array, *, beta: float | jax.Array, axis: int = 0) -> jax.Ar
     Article: kexue.fm/archives/8791.  Paper: arXiv 1802.04537, section 4.
     Differs: no.
     Cost: O(M) time and memory.
-    Raises: TypeError or ValueError unless log_w is a floating array with at least one
-    weight along ``axis`` and beta a number in [0, 1].
+    Raises: as ``iwae_bound``, and unless beta is a number in [0, 1].
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.generative import ciwae
@@ -113,8 +111,8 @@ def jackknife_bound(log_w: jax.Array, *, order: int = 1, axis: int = 0) -> jax.A
     Differs: sums without a weight are put together from running sums on its two sides,
     not by subtraction, which loses all digits where that weight is nearly all.
     Cost: O(M) time and memory, O(M^2) of both at order 2.
-    Raises: TypeError or ValueError unless log_w is a floating array of more than
-    ``order`` weights along ``axis`` and order is 0, 1 or 2.
+    Raises: as ``iwae_bound``, and unless order is 0, 1 or 2 and below the number of
+    weights.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.generative import jackknife_bound
@@ -147,14 +145,16 @@ def jackknife_bound(log_w: jax.Array, *, order: int = 1, axis: int = 0) -> jax.A
 def delta_corrected(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
     """The importance-weighted estimate plus its leading bias, no bound.
 
-    iwae_bound(log_w) + V / (2 M), V the sample variance (over M - 1) of w / mean(w).
+    iwae_bound(log_w) + V / (2 M), V the sample variance (over M - 1) of w / mean(w). It
+    holds once M is large beside the largest w / mean(w). For the standard prior and a
+    likelihood bounded from below (bits of bounded logits) the variance is infinite
+    behind a proposal with any scale below sqrt(1 / 2): V then grows with M.
 
     Shapes: log_w [M, ...] -> [...].
     Article: kexue.fm/archives/8791.  Paper: arXiv 1802.07209, section 2.
     Differs: no.
     Cost: O(M) time and memory.
-    Raises: TypeError or ValueError unless log_w is a floating array with at least two
-    weights along ``axis``.
+    Raises: as ``iwae_bound``, and for one weight alone.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.generative import delta_corrected
@@ -215,6 +215,8 @@ def _grouped(name: str, rows: jax.Array, groups: int) -> jax.Array:
 def _log_mean(rows: jax.Array, axis: int = 0) -> jax.Array:
     """The logarithm of the mean of exp along an axis."""
     top = lax.stop_gradient(jnp.max(rows, axis, keepdims=True))
+    # Where every weight is 0, or one has no bound, there is nothing to divide by.
+    top = jnp.where(jnp.isfinite(top), top, 0)
     mean = jnp.mean(jnp.exp(rows - top), axis)
     return jnp.log(mean) + jnp.squeeze(top, axis)
 

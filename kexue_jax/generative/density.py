@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from kexue_jax._base import checks
+from kexue_jax._base.masks import safe_divide
 from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax._base.varying import varying_alike, zero_like
 from kexue_jax.generative._weights import (
@@ -31,7 +32,8 @@ class LogProbEstimate(NamedTuple):
     """Estimates by example, [...], and whether they can be trusted.
 
     ``log_prob`` is log((1 / M) sum w), a lower bound on average; ``elbo`` the mean of
-    log w of the same samples; ``ess`` the effective sample size (below 10: noise);
+    log w of the same samples; ``ess`` the effective sample size (below 10: noise, 0 if
+    all weights are 0);
     ``bias_estimate`` is V / (2 M), by how much log_prob is expected to be too low, V
     the sample variance of w / mean(w); ``max_weight`` the largest share of one weight.
 
@@ -157,13 +159,15 @@ def _updated(sums: _Sums, log_w: jax.Array) -> _Sums:
 
 
 def _estimate(sums: _Sums, m: int) -> LogProbEstimate:
-    spread = jnp.maximum(m * sums.second / jnp.square(sums.first) - 1, 0)
+    # Weights of 0 alone are as good as none: 0, not NaN, so that `ess < 10` finds them.
+    ess = safe_divide(jnp.square(sums.first), sums.second)
+    spread = jnp.maximum(safe_divide(jnp.full_like(ess, m), ess) - 1, 0)
     return LogProbEstimate(
         sums.top + jnp.log(sums.first / m),
         sums.logs / m,
-        jnp.square(sums.first) / sums.second,
+        ess,
         spread / (2 * max(m - 1, 1)),
-        1 / sums.first,
+        safe_divide(jnp.ones_like(ess), sums.first),
     )
 
 

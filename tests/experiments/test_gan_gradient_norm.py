@@ -8,7 +8,7 @@ import pytest
 from experiments._gan import claims, players, training
 from experiments._gan.measures import COLUMNS, ring_scores
 from experiments._gan.players import LOSSES, METHODS, Plan, Task
-from experiments._gan.training import POINTS, WORST, Cell, Outcome, bounded
+from experiments._gan.training import PATHS, POINTS, WORST, Cell, Outcome, bounded
 
 SEEDS = [0, 1, 2]
 CELLS = [Cell(loss, seed) for loss in LOSSES for seed in SEEDS]
@@ -30,7 +30,7 @@ def outcome(
     )
 
 
-def report(gaps=1e-6, **by_method) -> claims.Report:
+def report(gaps=1e-12, **by_method) -> claims.Report:
     """Games on the ring of the methods, their energy distances 0.1 unless given."""
     outcomes = {
         ("ring", name): outcome(**by_method.get(name, {}))
@@ -46,7 +46,9 @@ def report(gaps=1e-6, **by_method) -> claims.Report:
         }
         for key, found in outcomes.items()
     }
-    return claims.Report(outcomes, scores, LOSSES, SEEDS, np.full((3, 4), gaps))
+    values = gaps, 1e-3, 1e-2, 1e-2
+    paths = {n: np.full((3, 4), v) for n, v in zip(PATHS, values, strict=True)}
+    return claims.Report(outcomes, scores, LOSSES, SEEDS, paths)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_bounds_are_of_gradients_and_not_of_quotients(gn, verdict) -> None:
 
 def test_every_claim_is_a_row_once() -> None:
     found = [claim.text for claim in claims.all_claims(report())]
-    assert len(found) == len(set(found)) == 7
+    assert len(found) == len(set(found)) == 8
     assert all(table.rows for table in claims.tables(report()))
 
 
@@ -96,8 +98,12 @@ def test_slower_needs_time_and_memory_and_paths_every_seed() -> None:
     )
     assert claims._slower(report(gn={"seconds": 2.0})).verdict == "qualified"
     assert claims._slower(report()).verdict == "refuted"
-    assert claims._same_path(report()).verdict == "confirmed"
-    assert claims._same_path(report(gaps=1e-2)).verdict == "refuted"
+    assert [c.verdict for c in claims._same_path(report())] == ["confirmed"] * 2
+    assert claims._same_path(report(gaps=2.0))[0].verdict == "refuted"
+    calm = report()
+    for name in PATHS[1::2]:
+        calm.gaps[name][1] = 1e-6
+    assert claims._same_path(calm)[1].verdict == "refuted"
 
 
 def test_what_is_not_finite_counts_as_worst() -> None:

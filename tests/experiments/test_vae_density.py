@@ -6,6 +6,7 @@ import pytest
 from experiments._harness.data_types import ImageData
 from experiments._harness.errors import UserError
 from experiments._vae import claims, measurement, networks
+from experiments._vae.annealing import Checked
 from experiments._vae.measurement import Curve, Measured, auc, rolled, sizes
 from experiments._vae.training import Way
 
@@ -26,10 +27,15 @@ def measured(low, high, units, poor=0.0):
 
 
 def curve():
-    bounds = np.array([-20 - 4 / m for m in sizes(SAMPLES)])
-    # Every seed has its own noise: its gap is V / (2 M) within a few percent.
-    bounds = bounds[None] + 1e-4 * np.arange(SEEDS)[:, None]
-    return Curve(bounds, np.full(SEEDS, -20.0), each(4.0))
+    """Every seed has its own noise: its gap is V / (2 M) within a few percent."""
+    wanted = np.array([1 / m for m in sizes(SAMPLES)]) + np.zeros((SEEDS, 1))
+    gaps = wanted * (1 + 0.01 * np.arange(SEEDS)[:, None])
+    return Curve(-20 - gaps, gaps, wanted, each(0.1))
+
+
+def checks():
+    near = each(-20) + 0.01 * np.roll(np.arange(SEEDS), 1)
+    return Checked(each(-20), near - 0.1, near, each(0.9))
 
 
 def report():
@@ -60,7 +66,8 @@ def report():
         )
         for way, found in ways.items()
     }
-    return claims.Report(ways, curves, noise, scores, SAMPLES)
+    tried = dict.fromkeys(curves, checks())
+    return claims.Report(ways, curves, noise, scores, tried, SAMPLES)
 
 
 def verdicts(found):
@@ -76,36 +83,42 @@ def wrong(place):
     found = report()
     ways, curves = dict(found.measured), dict(found.curves)
     noise, scores = dict(found.signals), dict(found.scores)
+    tried = dict(found.checks)
     if place == 0:
         bad = curve()
         bounds = bad.bounds.copy()
         bounds[:, 3] = bounds[:, 2] - 0.5
         curves[Way(1, PLAIN)] = bad._replace(bounds=bounds)
-    if place == 1:  # V / M in place of V / (2 M)
-        curves = {
-            w: c._replace(half_variance=2 * c.half_variance) for w, c in curves.items()
-        }
-    if place == 2:
+    if place in (1, 2):  # V / M in place of V / (2 M)
+        way = list(curves)[place - 1]
+        bad = curves[way]
+        curves[way] = bad._replace(predicted=2 * bad.predicted)
+    if place == 3:
         ways |= {Way(50, e): measured(-24, -21, 12) for e in (PLAIN, DREG)}
-    if place in (3, 4):
-        ways[Way(50, PLAIN if place == 3 else STL)] = measured(-24, -18, 12)
-    if place == 5:
-        ways |= {Way(50, e): measured(-21, -18, 12) for e in (PLAIN, DREG)}
+    if place in (4, 5):
+        ways[Way(50, PLAIN if place == 4 else STL)] = measured(-24, -18, 12)
     if place == 6:
-        ways |= {Way(50, e): measured(-24, -18, 8) for e in (PLAIN, DREG)}
+        ways |= {Way(50, e): measured(-21, -18, 12) for e in (PLAIN, DREG)}
     if place == 7:
-        noise[Way(50, PLAIN)] = {"encoder": each(0.7), "decoder": each(1.4)}
+        ways |= {Way(50, e): measured(-24, -18, 8) for e in (PLAIN, DREG)}
     if place == 8:
-        noise[Way(50, DREG)] = {"encoder": each(2), "decoder": each(0.2)}
+        noise[Way(50, PLAIN)] = {"encoder": each(0.7), "decoder": each(1.4)}
     if place == 9:
+        noise[Way(50, DREG)] = {"encoder": each(2), "decoder": each(0.2)}
+    if place == 10:
         ways[Way(1, PLAIN)] = measured(-22, -20, 9, poor=0.2)
-    if place > 9:
-        kind = list(scores)[place - 10]
+    if place == 11:  # a bound from above that lies below
+        tried[Way(1, PLAIN)] = checks()._replace(high=each(-21))
+    if place in (12, 14):
+        kind = list(scores)[(place - 12) // 2]
         scores[kind] = {**scores[kind], "L_500": each(0.4)}
-    return claims.Report(ways, curves, noise, scores, SAMPLES)
+    if place in (13, 15):
+        kind = list(scores)[(place - 13) // 2]
+        scores[kind] = {**scores[kind], "L_500": scores[kind]["L_1"] - each(0.01)}
+    return claims.Report(ways, curves, noise, scores, tried, SAMPLES)
 
 
-@pytest.mark.parametrize("place", range(12))
+@pytest.mark.parametrize("place", range(16))
 def test_each_claim_is_refuted_where_it_is_false(place) -> None:
     assert verdicts(wrong(place))[place] == "refuted"
 
@@ -117,12 +130,13 @@ def test_one_seed_confirms_no_difference() -> None:
         for way, f in found.measured.items()
     }
     alone = verdicts(found._replace(measured=ways))
-    assert set(alone[2:7]) == {"refuted"}
+    assert set(alone[3:8]) == {"refuted"}
 
 
 def test_tables_have_a_row_for_every_way() -> None:
-    ways, curves, noise, scores = claims.tables(report())
+    ways, curves, tried, noise, scores = claims.tables(report())
     assert len(ways.rows) == 5 and len(noise.rows) == 4 and len(scores.rows) == 2
+    assert len(tried.rows) == 2
     assert len(curves.rows) == 2 * len(sizes(SAMPLES))
 
 
@@ -155,6 +169,36 @@ def test_bits_of_test_images_are_the_same_every_time() -> None:
 def test_images_that_do_not_fit_are_refused_in_one_line(wrong) -> None:
     with pytest.raises(UserError, match="toy"):
         networks.bits(images(**wrong), 7)
+
+
+def lognormal(width, samples=2000, images=100):
+    """Two sets of log w of mean weight 1, whose V is exp(width^2) - 1."""
+    draw = np.random.default_rng(0)
+    noise = draw.normal(size=(2, SEEDS, samples, images))
+    return width * noise - width**2 / 2
+
+
+def test_gaps_of_known_weights_are_what_their_variance_says() -> None:
+    ms = sizes(2000)
+    found = measurement.curve_of(*lognormal(0.6), ms)
+    wanted = (np.exp(0.6**2) - 1) / 2 * (1 / np.array(ms) - 1 / 2000)
+    np.testing.assert_allclose(found.predicted.mean(0), wanted, rtol=0.05)
+    np.testing.assert_allclose(found.gaps[:, -1], wanted[-1], rtol=0.1)
+    assert (found.top < 0.1).all()
+    # Where V is far above M the law does not hold yet, and few weights are all of V.
+    heavy = measurement.curve_of(*lognormal(3.0), ms)
+    assert (heavy.gaps / heavy.predicted)[:, -1].mean() < 0.8
+    assert (heavy.top > 0.5).all()
+
+
+def test_gaps_by_samples_of_their_own_would_be_noise() -> None:
+    """What the same samples cancel is more than the gap itself."""
+    first, second = lognormal(0.8)
+    found = measurement.curve_of(first, second, sizes(2000))
+    other = measurement.log_mean(second, 1).mean(-1) - found.bounds[:, -1]
+    wanted = found.predicted[:, -1]
+    assert other.std() > 5 * found.gaps[:, -1].std()
+    assert np.abs(other / wanted - 1).max() > 0.2
 
 
 def test_the_curve_keeps_ten_groups() -> None:

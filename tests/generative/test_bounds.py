@@ -188,3 +188,29 @@ def test_a_wide_proposal_has_the_known_variance_and_a_narrow_one_none() -> None:
     assert share(1.5, 100_000, 0) == pytest.approx(1 / 6.331, abs=0.006)
     narrow = [share(0.7, 1000, seed) for seed in range(8)]
     assert np.median(narrow) < 0.05 and np.median(narrow) < share(1.5, 1000, 1) / 3
+
+
+def test_behind_narrow_proposals_bounded_likelihoods_have_no_variance() -> None:
+    """E w^2 within |z| < R settles for scales^2 above 1 / 2, and else grows for ever.
+
+    Bits whose logits are bounded, as behind a tanh: on a thousand models each.
+    """
+    rng = np.random.default_rng(4)
+    slope, shift = rng.normal(size=(2, RANDOM, 3))
+    x, mean = rng.integers(0, 2, (RANDOM, 3)), rng.uniform(-1, 1, (RANDOM, 1))
+    reach = np.array([20.0, 40.0])
+    z = np.linspace(-1, 1, 401)
+    for low, high in ((0.2, 0.48), (0.6, 1.5)):
+        variance = rng.uniform(low, high, (RANDOM, 1))
+        found = []
+        for r in reach:
+            bits = slope[:, None] * np.tanh(r * z[:, None]) + shift[:, None]
+            lik = (x[:, None] * bits - np.logaddexp(0, bits)).sum(-1)
+            away = (r * z - mean) ** 2 / (2 * variance)
+            log_square = 2 * lik - (r * z) ** 2 + away
+            found.append(np.asarray(iwae_bound(log_square, axis=1)) + np.log(r))
+        growth = found[1] - found[0]
+        if high < 0.5:
+            assert growth.min() > 10
+        else:
+            assert np.abs(growth).max() < 1e-3

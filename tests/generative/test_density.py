@@ -97,6 +97,12 @@ def test_weights_of_nothing_and_of_any_size_are_taken() -> None:
         )
         found = run(jax.random.key(0), x)
         np.testing.assert_allclose(found.log_prob, wanted, rtol=1e-6)
+        # What nothing was seen of must not pass for trusted.
+        np.testing.assert_allclose(found.ess, 0 if wanted == -np.inf else 7, rtol=1e-6)
+        assert np.isfinite(found.max_weight).all()
+        assert not np.isnan(found.bias_estimate).any()
+        weights = jnp.full((7, 2), shift, jnp.float32)
+        np.testing.assert_array_equal(iwae_bound(weights), jnp.full(2, wanted))
 
 
 def temporary(n, num_samples, chunk, gradient=False, plain=False):
@@ -136,7 +142,7 @@ def test_memory_of_the_gradient_grows_by_one_number_an_example_and_turn() -> Non
 
 def test_a_share_of_the_prior_bounds_every_weight() -> None:
     """w <= q(x|z) / share, where a narrow proposal alone has weights without bound."""
-    n, share = 200, 0.2
+    n, share = 1000, 0.2
     found = instances(n, 3, 1, seed=7)
     narrow = np.log(0.3 * np.sqrt(found.covariance[:, 0]))
 

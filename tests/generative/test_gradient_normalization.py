@@ -266,6 +266,32 @@ def test_a_dead_net_gives_zero_and_no_gradient_instead_of_nan() -> None:
     assert jax.grad(lambda d: d / (n + jnp.abs(d) + 1e-12))(d) == 1e12
 
 
+def test_the_guard_at_zero_over_zero_changes_nothing_else() -> None:
+    """Critics as small as can be are normalized as any; a constant would end them."""
+    *hidden, (w, b) = drawn(0)[0]
+    tiny = [*hidden, (1e-60 * w, 1e-60 * b)]
+
+    def one(params, x):
+        return nets.by_input(params, x, "gn", leaky)
+
+    out, slope = jax.jit(jax.vmap(one))(tiny, drawn(0)[1])
+    (plain, wanted), _ = facts()["gn"]
+    np.testing.assert_allclose(out.d_hat, plain.d_hat, **CLOSE)
+    np.testing.assert_allclose(slope, wanted, **CLOSE)
+    constant = out.d / (out.grad_norm + np.abs(out.d) + 1e-12)
+    assert np.abs(constant).max() < 1e-40
+    # Near 0 / 0 every value of (-1, 1) is found as often with either sign.
+    t = np.geomspace(1e-6, 1e6, 25) * 1e-60
+    both = jax.vmap(lambda d: gradient_normalize(lambda x: 1e-60 * x + d, x).d_hat)
+    x = jnp.zeros(1)
+    np.testing.assert_array_equal(both(jnp.asarray(t)), -both(jnp.asarray(-t)))
+    # A net of no slope but a value is -1 or 1, and nothing can move it.
+    flat = jax.value_and_grad(
+        lambda b: gradient_normalize(lambda x: 0 * x + b, x).d_hat[0]
+    )
+    assert flat(-2.0) == (-1.0, 0.0) and flat(1e-60) == (1.0, 0.0)
+
+
 def test_a_critic_that_mixes_examples_has_other_gradients() -> None:
     def critic(x):
         return ((x - x.mean(0, keepdims=True)) ** 3).sum(-1)

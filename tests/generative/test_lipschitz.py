@@ -99,6 +99,24 @@ def test_power_iteration_finds_the_largest_singular_value_from_below() -> None:
     np.testing.assert_allclose(slope[apart], wanted[apart], atol=1e-9)
 
 
+def test_no_slope_goes_through_the_vectors_of_the_iteration() -> None:
+    """Of sigma = v^T W u it is v u^T wherever the iteration stands."""
+    rng = np.random.default_rng(4)
+    w, u = rng.normal(size=(COUNT, 4, 3)), rng.normal(size=(COUNT, 3))
+
+    def sigma(w, u):
+        found = spectral_normalize(w, u)
+        return found.sigma, found.u
+
+    both = jax.jit(jax.vmap(jax.grad(sigma, (0, 1), has_aux=True)))
+    (by_w, by_u), after = map(jax.device_get, both(w, u))
+    v = np.einsum("nij,nj->ni", w, u)
+    v = v / np.linalg.norm(v, axis=1, keepdims=True)
+    wanted = v[:, :, None] * after[:, None]
+    np.testing.assert_allclose(by_w, wanted, atol=1e-12)
+    assert not by_u.any()
+
+
 def test_one_iteration_a_step_follows_weights_that_move() -> None:
     rng = np.random.default_rng(2)
     start, moves = rng.normal(size=(6, 5)), 0.02 * rng.normal(size=(200, 6, 5))

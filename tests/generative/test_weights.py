@@ -168,32 +168,57 @@ def test_known_share_of_a_mean_field_proposal() -> None:
 
 
 def test_an_exact_posterior_sample_among_the_weights_gives_an_upper_bound() -> None:
-    """U_M >= log q(x) >= L_M on average over points of the model."""
-    n, m = 20_000, 5
-    found = instances(1, 1, 1, seed=2)
-    w, b, s2 = (np.asarray(a)[0] for a in found.model)
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=n)
-    x = w[0, 0] * z + b[0] + np.sqrt(s2) * rng.normal(size=n)
-    variance = 1 / (1 + w[0, 0] ** 2 / s2)
-    mean = variance * w[0, 0] * (x - b[0]) / s2
-    exact = (
-        -((x - b[0]) ** 2) / (2 * (w[0, 0] ** 2 + s2))
-        - np.log(2 * np.pi * (w[0, 0] ** 2 + s2)) / 2
+    """U_M >= log q(x) >= L_M on average over models and their points."""
+    n, m = 20 * RANDOM, 5
+    found = instances(n, 1, 1, seed=2)
+    w, b, s2, x, exact, center, variance = (
+        np.asarray(a).reshape(n)
+        for a in (*found.model, found.x, found.log_prob, found.mean, found.covariance)
     )
+    rng = np.random.default_rng(0)
     scale = 1.6 * np.sqrt(variance)
 
     def log_w(z):
-        lik = -((x - w[0, 0] * z - b[0]) ** 2) / (2 * s2) - np.log(2 * np.pi * s2) / 2
+        lik = -((x - w * z - b) ** 2) / (2 * s2) - np.log(2 * np.pi * s2) / 2
         prior = -(z**2) / 2
-        return lik + prior + ((z - mean) / scale) ** 2 / 2 + np.log(scale)
+        return lik + prior + ((z - center) / scale) ** 2 / 2 + np.log(scale)
 
-    others = mean + scale * rng.normal(size=(m, n))
+    others = center + scale * rng.normal(size=(m, n))
     low = np.asarray(iwae_bound(log_w(others))) - exact
-    first = mean + np.sqrt(variance) * rng.normal(size=(1, n))
+    first = center + np.sqrt(variance) * rng.normal(size=(1, n))
     high = np.asarray(iwae_bound(log_w(np.concatenate([first, others[1:]])))) - exact
     error = max(low.std(), high.std()) / n**0.5
     assert low.mean() < -5 * error and high.mean() > 5 * error
+
+
+def test_annealed_weights_are_unbiased_on_a_thousand_models() -> None:
+    """E w = q(x) upwards, E w = 1 / q(x) from the posterior down, of few steps."""
+    n = 4 * RANDOM
+    found = instances(n, 3, 2, seed=9)
+    rng = np.random.default_rng(0)
+    scale = np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2))
+    first, own = rng.normal(size=(2, *scale.shape))
+    center = found.mean + scale / 2
+    root = np.linalg.cholesky(found.covariance)
+    posterior = found.mean + np.einsum("nij,nj->ni", root, own)
+    betas = (0.0, 0.1, 0.3, 0.6, 1.0)
+    ways = {"betas": betas, "step_size": 0.4, "leapfrog_steps": 2}
+
+    def one(key, model, x, start, posterior, center, scale):
+        unit = lambda z: gaussian_log_prob(z, jnp.zeros(2), jnp.zeros(2))  # noqa: E731
+        joint = lambda z: unit(z) + model.log_lik(x, z)  # noqa: E731
+        near = lambda z: gaussian_log_prob(z, center, jnp.log(scale))  # noqa: E731
+        up = annealed_log_weights(key, start, near, joint, **ways)
+        down = annealed_log_weights(key, posterior, joint, near, **ways)
+        return up.log_w, down.log_w, up.accepted
+
+    arrays = found.model, found.x, center + scale * first, posterior, center, scale
+    up, down, accepted = map(np.asarray, jax.jit(jax.vmap(one))(keys(n), *arrays))
+    assert 0.3 < accepted.mean() < 0.97  # moves are refused, and must be
+    for ratio in (np.exp(up - found.log_prob), np.exp(down + found.log_prob)):
+        error = ratio.std() / n**0.5
+        assert abs(ratio.mean() - 1) < 5 * error < 0.15
+        assert np.log(ratio).mean() < -0.03
 
 
 def test_annealing_bounds_the_density_from_both_sides() -> None:
@@ -262,6 +287,32 @@ def test_two_layers_are_one_where_the_upper_is_exact() -> None:
     first = jax.random.fold_in(key, 1)
     one = log_weights(first, x, encode, model.log_lik, num_samples=7)
     np.testing.assert_allclose(two, one, rtol=1e-12)
+
+
+def test_two_exact_layers_give_every_sample_the_density() -> None:
+    """z_2 -> z_1 -> x, all linear: p(z_1|x) p(z_2|z_1) is the whole posterior."""
+    rng = np.random.default_rng(6)
+    a, b, x = rng.normal(size=(3, RANDOM))
+    s, t = rng.uniform(0.3, 1.5, (2, RANDOM))
+    total = b * b * (a * a + s) + t
+    exact = -(x * x / total + np.log(2 * np.pi * total)) / 2
+
+    def one(key, a, b, s, t, x, wide):
+        first, second = 1 / (1 / (a * a + s) + b * b / t), 1 / (1 + a * a / s)
+
+        def line(factor, variance):
+            return lambda v: (factor * v, jnp.zeros_like(v) + jnp.log(variance) / 2)
+
+        encoders = [line(first * b / t, first), line(second * a / s, wide * second)]
+        lik = lambda x, z: gaussian_log_prob(x, b * z, jnp.log(t) / 2)  # noqa: E731
+        args = key, x[None], encoders, [line(a, s)], lik
+        return hierarchical_log_weights(*args, num_samples=3)
+
+    run = jax.jit(jax.vmap(one, (0,) * 6 + (None,)))
+    found = run(keys(RANDOM), a, b, s, t, x, 1.0)
+    np.testing.assert_allclose(found, np.stack([exact] * 3, 1), atol=1e-11)
+    wide = run(keys(RANDOM), a, b, s, t, x, 1.2)
+    assert np.abs(wide - exact[:, None]).min(1).mean() > 1e-2
 
 
 def test_refining_finds_the_posterior() -> None:

@@ -94,7 +94,9 @@ def ciwae(log_w: jax.Array, *, beta: float | jax.Array, axis: int = 0) -> jax.Ar
     """
     rows = _moved("ciwae", log_w, axis)
     checks.number("ciwae", "beta", beta, minimum=0, maximum=1, traced=True)
-    mixed = beta * jnp.mean(rows, 0) + (1 - beta) * _log_mean(rows)
+    # A weight of 0 has no share where beta is 0.
+    mean = jnp.where(jnp.equal(beta, 0), 0, jnp.mean(rows, 0))
+    mixed = beta * mean + (1 - beta) * _log_mean(rows)
     return mixed.astype(log_w.dtype)
 
 
@@ -128,10 +130,12 @@ def jackknife_bound(log_w: jax.Array, *, order: int = 1, axis: int = 0) -> jax.A
     whole = _log_mean(rows)
     if order == 0:
         return whole.astype(log_w.dtype)
+    none = jnp.isneginf(whole)
+    rows, whole = jnp.where(none, 0, rows), jnp.where(none, 0, whole)
     one = _log_sum_of_others(rows) - jnp.log(m - 1.0).astype(rows.dtype)
     less = jnp.mean(one - whole[None], 0)
     if order == 1:
-        return (whole - (m - 1) * less).astype(log_w.dtype)
+        return _or_none(whole - (m - 1) * less, none).astype(log_w.dtype)
     left = jnp.eye(m, dtype=bool).reshape(m, m, *(1,) * (rows.ndim - 1))
     tiny = jnp.finfo(rows.dtype).min / 4
     pairs = jax.vmap(lambda out: _log_sum_of_others(jnp.where(out, tiny, rows)))(left)
@@ -139,7 +143,7 @@ def jackknife_bound(log_w: jax.Array, *, order: int = 1, axis: int = 0) -> jax.A
     fewer = jnp.sum(jnp.where(left, 0, two), (0, 1)) / (m * (m - 1))
     # The coefficients sum to one: differences to the whole lose no digits.
     change = -((m - 1) ** 2) * less + (m - 2) ** 2 / 2 * fewer
-    return (whole + change).astype(log_w.dtype)
+    return _or_none(whole + change, none).astype(log_w.dtype)
 
 
 def delta_corrected(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
@@ -163,9 +167,11 @@ def delta_corrected(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
     """
     rows = _moved("delta_corrected", log_w, axis, minimum=2)
     m, whole = rows.shape[0], _log_mean(rows)
+    none = jnp.isneginf(whole)
+    rows, whole = jnp.where(none, 0, rows), jnp.where(none, 0, whole)
     excess = jnp.expm1(rows - whole[None])
     variance = jnp.sum(jnp.square(excess), 0) / (m - 1)
-    return (whole + variance / (2 * m)).astype(log_w.dtype)
+    return _or_none(whole + variance / (2 * m), none).astype(log_w.dtype)
 
 
 def effective_sample_size(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
@@ -210,6 +216,11 @@ def _grouped(name: str, rows: jax.Array, groups: int) -> jax.Array:
     if rows.shape[0] % groups:
         raise checks.fail(name, "groups", groups, f"a divisor of {rows.shape[0]}")
     return rows.reshape(groups, -1, *rows.shape[1:])
+
+
+def _or_none(estimate: jax.Array, none: jax.Array) -> jax.Array:
+    """The estimate, and -inf where every weight is 0."""
+    return jnp.where(none, -jnp.inf, estimate)
 
 
 def _log_mean(rows: jax.Array, axis: int = 0) -> jax.Array:

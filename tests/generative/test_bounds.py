@@ -214,3 +214,25 @@ def test_behind_narrow_proposals_bounded_likelihoods_have_no_variance() -> None:
             assert growth.min() > 10
         else:
             assert np.abs(growth).max() < 1e-3
+
+
+def test_weights_of_zero_give_minus_infinity_and_never_nan() -> None:
+    """Where all are 0, in a column beside one that has a value, with its gradient."""
+    log_w = np.stack([np.full(4, -np.inf), log_weights(4)[:, 0]], 1)
+    estimates = [
+        delta_corrected,
+        lambda w: jackknife_bound(w, order=1),
+        lambda w: jackknife_bound(w, order=2),
+    ]
+    for f in estimates:
+        value, slope = jax.jit(
+            lambda w, f=f: (f(w), jax.grad(lambda v: f(v[:, None])[0])(w[:, 1]))
+        )(log_w)
+        assert np.isneginf(value[0]) and np.isfinite(value[1])
+        np.testing.assert_allclose(value[1], f(jnp.asarray(log_w[:, 1:]))[0])
+        assert np.isfinite(slope).all()
+    part = jnp.asarray([0.0, -np.inf, -1.0])
+    np.testing.assert_allclose(ciwae(part, beta=0.0), iwae_bound(part))
+    slope = jax.grad(lambda w: ciwae(w, beta=0.0))(part)
+    np.testing.assert_allclose(slope, jax.grad(iwae_bound)(part))
+    assert np.isneginf(ciwae(part, beta=0.5))

@@ -12,6 +12,14 @@ from tests.harness.commands import complete, finish, left, start, wait_for
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def interruptible():
+    """Ctrl-C as in a terminal: a shell's background jobs, pytest too, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """What a run leaves that met no signal."""

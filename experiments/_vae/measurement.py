@@ -128,8 +128,7 @@ def curve_of(first: np.ndarray, second: np.ndarray, ms: Sequence[int]) -> Curve:
 
 def log_mean(log_w: np.ndarray, axis: int) -> np.ndarray:
     """The logarithm of the mean weight, in float64."""
-    top = log_w.max(axis, keepdims=True)
-    return np.log(np.exp(log_w - top).mean(axis)) + top.squeeze(axis)
+    return np.logaddexp.reduce(log_w, axis) - np.log(log_w.shape[axis])
 
 
 def signals(

@@ -126,12 +126,9 @@ def jackknife_bound(log_w: jax.Array, *, order: int = 1, axis: int = 0) -> jax.A
     if order > 2:
         raise checks.fail(name, "order", order, "0, 1 or 2")
     rows = _moved(name, log_w, axis, minimum=order + 1)
-    m = rows.shape[0]
-    whole = _log_mean(rows)
     if order == 0:
-        return whole.astype(log_w.dtype)
-    none = jnp.isneginf(whole)
-    rows, whole = jnp.where(none, 0, rows), jnp.where(none, 0, whole)
+        return _log_mean(rows).astype(log_w.dtype)
+    m, (rows, whole, none) = rows.shape[0], _stood_in(rows)
     one = _log_sum_of_others(rows) - jnp.log(m - 1.0).astype(rows.dtype)
     less = jnp.mean(one - whole[None], 0)
     if order == 1:
@@ -166,9 +163,7 @@ def delta_corrected(log_w: jax.Array, *, axis: int = 0) -> jax.Array:
         0.8181
     """
     rows = _moved("delta_corrected", log_w, axis, minimum=2)
-    m, whole = rows.shape[0], _log_mean(rows)
-    none = jnp.isneginf(whole)
-    rows, whole = jnp.where(none, 0, rows), jnp.where(none, 0, whole)
+    m, (rows, whole, none) = rows.shape[0], _stood_in(rows)
     excess = jnp.expm1(rows - whole[None])
     variance = jnp.sum(jnp.square(excess), 0) / (m - 1)
     return _or_none(whole + variance / (2 * m), none).astype(log_w.dtype)
@@ -216,6 +211,13 @@ def _grouped(name: str, rows: jax.Array, groups: int) -> jax.Array:
     if rows.shape[0] % groups:
         raise checks.fail(name, "groups", groups, f"a divisor of {rows.shape[0]}")
     return rows.reshape(groups, -1, *rows.shape[1:])
+
+
+def _stood_in(rows: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Rows, their ``_log_mean``, both 0 where every weight is 0, and where that is."""
+    whole = _log_mean(rows)
+    none = jnp.isneginf(whole)
+    return jnp.where(none, 0, rows), jnp.where(none, 0, whole), none
 
 
 def _or_none(estimate: jax.Array, none: jax.Array) -> jax.Array:

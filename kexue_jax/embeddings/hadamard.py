@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,10 @@ from jax import lax
 from kexue_jax._base import checks
 from kexue_jax._base.numerics import accumulation_dtype
 
-_CPU_BLOCK, _BLOCK = 16, 256
+_CPU_BLOCK, _BLOCK = 32, 256
+_LARGE, _PIECE = 2**22, 2**18  # a CPU takes so many entries a piece at a time
+
+Transform = Callable[[jax.Array], jax.Array]
 
 
 class SRHT(NamedTuple):
@@ -34,7 +38,7 @@ def hadamard_transform(x: jax.Array) -> jax.Array:
     Article: kexue.fm/archives/8706.  Paper: Ailon & Chazelle 2009.
     Differs: no.
     Cost: O(d log d) additions a vector. On a CPU two stages of additions a pass, then
-    one product with H_16; elsewhere products with H_256, two for d = 65,536.
+    one product with H_32; elsewhere products with H_256, two for d = 65,536.
     Raises: TypeError or ValueError unless x is a floating array whose last axis is a
     power of two.
     Example:
@@ -177,13 +181,29 @@ def _product(x: jax.Array, before: int, size: int) -> jax.Array:
 
 
 def _by_additions(x: jax.Array) -> jax.Array:
-    """Sums and differences of far entries by fours, then a product along the last 16.
+    return _in_pieces(_added, x)
 
-    XLA's CPU code runs through whole vectors where entries lie at least 16 apart.
+
+def _added(x: jax.Array) -> jax.Array:
+    """Sums and differences of far entries by fours, then a product along the last 32.
+
+    XLA's CPU code runs through whole vectors where entries lie at least 32 apart.
     """
     size = min(_CPU_BLOCK, x.shape[-1])
     matrix = jnp.asarray(_matrix(size), x.dtype)
     return jnp.matmul(_far(x, size), matrix, precision="highest").reshape(x.shape)
+
+
+def _in_pieces(transformed: Transform, x: jax.Array) -> jax.Array:
+    """A large x some rows at a time: between the stages they stay in the cache, and no
+    fresh memory of x's size is asked for, whose pages take longer than the additions.
+    """
+    if x.size < _LARGE:
+        return transformed(x)
+    d = x.shape[-1]
+    rows = x.reshape(-1, d)
+    found = lax.map(transformed, rows, batch_size=max(1, _PIECE // d))
+    return found.reshape(*x.shape[:-1], found.shape[-1])
 
 
 def _sampled_by_products(x: jax.Array, rows: jax.Array) -> jax.Array:
@@ -191,13 +211,18 @@ def _sampled_by_products(x: jax.Array, rows: jax.Array) -> jax.Array:
 
 
 def _sampled_by_additions(x: jax.Array, rows: jax.Array) -> jax.Array:
-    """Of the last 16 only what ``rows`` asks for, where that is less work."""
+    """Of the last 32 only what ``rows`` asks for, where that is less work."""
     size, n = _CPU_BLOCK, rows.size
-    if n * size >= x.shape[-1]:
-        return jnp.take(_by_additions(x), rows, axis=-1, mode="clip")
-    blocks = jnp.take(_far(x, size), rows // size, axis=-2, mode="clip")
     columns = jnp.asarray(_matrix(size), x.dtype)[rows % size]
-    return jnp.einsum("...ns,ns->...n", blocks, columns, precision="highest")
+
+    def few(x: jax.Array) -> jax.Array:
+        blocks = jnp.take(_far(x, size), rows // size, axis=-2, mode="clip")
+        return jnp.einsum("...ns,ns->...n", blocks, columns, precision="highest")
+
+    def many(x: jax.Array) -> jax.Array:
+        return jnp.take(_added(x), rows, axis=-1, mode="clip")
+
+    return _in_pieces(few if n * size < x.shape[-1] else many, x)
 
 
 def _far(x: jax.Array, size: int) -> jax.Array:

@@ -66,6 +66,26 @@ def test_both_forms_take_the_rows_that_are_asked_for(sampled, n):
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [8, 64])
+def test_a_large_x_is_taken_some_rows_at_a_time(n):
+    """8,193 rows of 512 are more than 2^22 entries, and not whole pieces."""
+    rng = np.random.default_rng(n)
+    x = jnp.asarray(rng.normal(size=(8193, 512)), jnp.float32)
+    rows = jnp.asarray(np.sort(rng.permutation(512)[:n]), jnp.int32)
+    sampled = lambda x: _sampled_by_additions(x, rows)  # noqa: E731
+    for form, wanted in (
+        (_by_additions, _by_products),
+        (sampled, lambda x: _sampled_by_products(x, rows)),
+    ):
+        loss = lambda f: lambda x: jnp.vdot(f(x), jnp.cos(f(x)))  # noqa: E731
+        fast = jax.jit(jax.value_and_grad(loss(form)))(x)
+        slow = jax.jit(jax.value_and_grad(loss(wanted)))(x)
+        np.testing.assert_allclose(fast[0], slow[0], rtol=1e-4)
+        np.testing.assert_allclose(fast[1], slow[1], rtol=1e-4, atol=0.05)
+        program = jax.jit(form).lower(x[:-1]).compile()
+        assert program.memory_analysis().temp_size_in_bytes < x.nbytes / 4
+
+
 def test_no_matrix_is_made():
     """4 * 256 * 8192 bytes would be 8 MiB; two vectors of 8192 are 64 KiB."""
     srht = embeddings.srht_init(jax.random.key(6), n=256, m=8192)

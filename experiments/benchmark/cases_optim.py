@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from experiments.benchmark.case import Case, Form, Peer, Prepared
-from experiments.benchmark.forms import jitted, stepping
+from experiments.benchmark.forms import in_turn, jitted, stepping
 from experiments.benchmark.peers_optim import (
     torch_adamw,
     torch_clip,
@@ -162,12 +162,12 @@ def backward(params: Tree, x: jax.Array) -> Form:
 def fisher_mask(params: Tree, x: jax.Array) -> Form:
     """Fisher of the batch's gradient and the mask of its top fraction."""
 
-    def run(params: Tree, x: jax.Array) -> Tree:
+    def scores(params: Tree, x: jax.Array) -> Tree:
         options = {"chunk": len(x), "batch_gradients": True}
-        scores = optim.empirical_fisher_diagonal(network, params, x, **options)
-        return optim.top_fraction_mask(scores, fraction=SHARE)
+        return optim.empirical_fisher_diagonal(network, params, x, **options)
 
-    return jitted(run, params, x)._replace(value=None)
+    mask = functools.partial(optim.top_fraction_mask, fraction=SHARE)
+    return in_turn(scores, mask, params, x)._replace(value=None)
 
 
 def masks(scores: Tree, *, method: str) -> Tree:

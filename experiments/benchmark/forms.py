@@ -29,6 +29,26 @@ def jitted(function: Callable[..., Any], *inputs: Any) -> Form:
     )
 
 
+def in_turn(
+    first: Callable[..., Any], second: Callable[[Any], Any], *inputs: Any
+) -> Form:
+    """``second(first(*inputs))``, two programs: what is between them is allocated by
+    the runtime, which keeps its pages, and not inside of one program's memory."""
+    one, facts = compile_timed(jax.jit(first), *inputs)
+    between = one(*inputs)
+    two, more = compile_timed(jax.jit(second), between)
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(between))
+    peak = max(facts["peak_bytes"], more["peak_bytes"] + held)
+    sums = {
+        key: facts[key] + more[key] for key in ("compile_seconds", "flops", "bytes")
+    }
+    return Form(
+        lambda: jax.block_until_ready(two(one(*inputs))),
+        jax.block_until_ready(two(between)),
+        facts={**facts, **sums, "peak_bytes": peak},
+    )
+
+
 def with_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """``f(*inputs, weights)``: the output, and gradients of sum(weights * output)."""
 

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from kexue_jax._base import checks
 from kexue_jax.optim._trees import check_real_tree, leaf_mask
 
+Pair = tuple[jax.Array, jax.Array]
+
 METHODS = ("search", "sort")
 GUESSES = 4  # thresholds tried in a pass: the bytes of 32 bits
 ROW = 128  # entries whose counts fit in a byte
@@ -116,8 +118,7 @@ def _searched_mask(leaves: list[jax.Array], kept: int) -> list[jax.Array]:
         return [order.rank(leaf) >= end.low for leaf in leaves]
 
     def tied() -> list[jax.Array]:
-        ranks = [order.rank(leaf) for leaf in leaves]
-        return _first_ties(ranks, end.low, kept - end.above_high)
+        return _first_ties(order, leaves, end.low, kept - end.above_high)
 
     return jax.lax.cond(end.above_low == kept, exact, tied)
 
@@ -254,30 +255,78 @@ def _count_blocks(
 
 
 def _first_ties(
-    ranks: list[jax.Array], threshold: jax.Array, room: jax.Array
+    order: _Order, leaves: list[jax.Array], threshold: jax.Array, room: jax.Array
 ) -> list[jax.Array]:
-    """All ranks above the threshold, and the first ``room`` that equal it.
-
-    Whole rows as long as they fit; only in the row where room ends are entries counted.
-    """
+    """All ranks above the threshold, and the first ``room`` that equal it."""
     masks = []
-    for rank in ranks:
-        if not rank.size:
-            masks.append(jnp.zeros(rank.shape, bool))
+    for leaf in leaves:
+        if not leaf.size:
+            masks.append(jnp.zeros(leaf.shape, bool))
             continue
-        rows = rank.reshape(-1, rank.shape[-1] if rank.ndim else 1)
-        equal = rows == threshold
-        counts = jnp.sum(equal, axis=1, dtype=jnp.int32)
-        ends = jnp.cumsum(counts)
-        whole = ends <= room
-        last = jnp.minimum(jnp.sum(whole, dtype=jnp.int32), len(rows) - 1)
-        left = room - (ends - counts)[last]
-        inside = jnp.cumsum(equal[last], dtype=jnp.int32) <= left
-        numbers = jnp.arange(len(rows), dtype=jnp.int32)
-        kept = whole[:, None] | ((numbers == last)[:, None] & inside[None])
-        masks.append(((rows > threshold) | (equal & kept)).reshape(rank.shape))
-        room = room - ends[-1]
+        end, ties = _last_tie(order, leaf, threshold, room)
+        rank = order.rank(leaf)
+        masks.append((rank > threshold) | ((rank == threshold) & (_places(leaf) < end)))
+        room = jnp.maximum(room - ties, 0)
     return masks
+
+
+def _places(leaf: jax.Array) -> jax.Array:
+    """The number of each entry, in the order of the flat array."""
+    place = jnp.zeros(leaf.shape, jnp.int32)
+    for axis, size in enumerate(leaf.shape):
+        place = place * size + jax.lax.broadcasted_iota(jnp.int32, leaf.shape, axis)
+    return place
+
+
+def _last_tie(
+    order: _Order, leaf: jax.Array, threshold: jax.Array, room: jax.Array
+) -> Pair:
+    """How many leading entries hold the first ``room`` ties, and the leaf's ties."""
+
+    def whole(leaf: jax.Array, t: jax.Array, n: jax.Array) -> Pair:
+        width = leaf.shape[-1] if leaf.ndim else 1
+        return _end_of_ties(order.rank(leaf).reshape(-1, width) == t, n)
+
+    def blocks(leaf: jax.Array, t: jax.Array, n: jax.Array) -> Pair:
+        flat = leaf.reshape(-1)
+
+        def equal(number: jax.Array) -> jax.Array:
+            # The last block starts early, so that it is whole, and skips what was seen.
+            start = jnp.minimum(number * BLOCK, flat.size - BLOCK)
+            block = jax.lax.dynamic_slice(flat, (start,), (BLOCK,))
+            seen = jnp.arange(BLOCK, dtype=jnp.int32) < number * BLOCK - start
+            return ((order.rank(block) == t) & ~seen).reshape(-1, ROW)
+
+        def count(number: jax.Array) -> jax.Array:
+            return jnp.sum(equal(number), dtype=jnp.int32)
+
+        numbers = jnp.arange(-(-flat.size // BLOCK), dtype=jnp.int32)
+        last, left, ties = _place_of_room(jax.lax.map(count, numbers), n)
+        start = jnp.minimum(last * BLOCK, flat.size - BLOCK)
+        return start + _end_of_ties(equal(last), left)[0], ties
+
+    if leaf.size < BLOCK:
+        return whole(leaf, threshold, room)
+    inputs = leaf, threshold, room
+    return jax.lax.platform_dependent(*inputs, cpu=blocks, default=whole)
+
+
+def _end_of_ties(equal: jax.Array, room: jax.Array) -> Pair:
+    """Of rows [r, c] the number of leading entries with ``room`` ties, and all ties."""
+    counts = jnp.sum(equal, axis=1, dtype=jnp.int32)
+    last, left, ties = _place_of_room(counts, room)
+    inside = jnp.cumsum(equal[last], dtype=jnp.int32) <= left
+    return last * equal.shape[1] + jnp.sum(inside, dtype=jnp.int32), ties
+
+
+def _place_of_room(
+    counts: jax.Array, room: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Where the first ``room`` of counted things end, what is left there, the sum."""
+    ends = jnp.cumsum(counts)
+    fit = jnp.sum(ends <= room, dtype=jnp.int32)
+    last = jnp.minimum(fit, counts.size - 1)
+    return last, room - (ends - counts)[last], ends[-1]
 
 
 def _sorted_mask(leaves: list[jax.Array], kept: int) -> list[jax.Array]:

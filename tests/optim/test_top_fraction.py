@@ -114,3 +114,29 @@ def test_many_scores_need_few_passes(kind, fraction) -> None:
     wanted = np.zeros(scores.size, bool)
     wanted[order[:kept]] = True
     np.testing.assert_array_equal(np.asarray(mask).reshape(-1), wanted)
+
+
+def test_nothing_of_the_size_of_the_tree_is_made_but_the_mask() -> None:
+    scores = {n: jax.ShapeDtypeStruct((1024, 1024), jnp.float32) for n in "abc"}
+    mask = functools.partial(top_fraction_mask, fraction=0.3)
+    memory = jax.jit(mask).lower(scores).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 2**17
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.35, 0.6, 0.9])
+def test_ties_are_taken_in_the_order_of_a_tree_of_large_and_small_leaves(fraction):
+    rng = np.random.default_rng(2)
+    shapes = {
+        "a": (3,),
+        "b": (300, 500),
+        "c": (0, 2),
+        "d": (2**17,),
+        "e": (7, 20, 1000),
+    }
+    scores = {n: rng.integers(0, 3, s).astype(np.float32) for n, s in shapes.items()}
+    both = [
+        jax.jit(functools.partial(top_fraction_mask, fraction=fraction, method=m))
+        for m in top_fraction.METHODS
+    ]
+    found, wanted = (mask(scores) for mask in both)
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kexue_jax._base import checks
+from kexue_jax._base.eigen import eigenpairs
 from kexue_jax._base.masks import safe_divide
 from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax.evaluation._rows import check_sets, product, widen
@@ -81,7 +82,7 @@ def _least(
     size = p.shape[1]
     ridge = l2 * (jnp.arange(size) < size - 1).astype(p.dtype)
     bound = (product(p.T, p) / len(p) + product(q.T, q) / len(q)) / 4
-    values, vectors = jnp.linalg.eigh(bound + jnp.diag(ridge))
+    values, vectors = eigenpairs(bound + jnp.diag(ridge))
     # With all features constant the bias alone has curvature: no value is near 0.
     values = jnp.maximum(values, jnp.finfo(p.dtype).eps * values[-1])
 

@@ -79,6 +79,11 @@ from kexue_jax.attention.reversible import (
     reversible_layers,
 )
 from kexue_jax.attention.self_extend import self_extend_attention
+from kexue_jax.attention.soft_selection import (
+    retained_tokens,
+    retention_penalty,
+    soft_select_tokens,
+)
 from kexue_jax.attention.sparse import (
     atrous_attention,
     explicit_sparse_attention,
@@ -145,7 +150,10 @@ __all__ = [
     "SelectedTokens",
     "mean_pool",
     "repeat_tokens",
+    "retained_tokens",
+    "retention_penalty",
     "select_tokens",
+    "soft_select_tokens",
     "strided_conv",
     "token_significance",
     # feature maps

@@ -10,7 +10,10 @@ from kexue_jax.attention import (
     dense_attention,
     mean_pool,
     repeat_tokens,
+    retained_tokens,
+    retention_penalty,
     select_tokens,
+    soft_select_tokens,
     strided_conv,
     token_significance,
 )
@@ -64,14 +67,18 @@ def test_significance_is_the_column_sum_of_the_weights(n) -> None:
 
 
 def test_significance_has_a_gradient_and_linear_memory() -> None:
-    q, k = normals(0, 3, 9, 4), normals(1, 3, 9, 4)
-    every = jnp.ones((9, 9), bool)
-    got = jax.grad(lambda q, k: jnp.sin(token_significance(q, k)).sum(), (0, 1))(q, k)
-    wanted = jax.grad(
-        lambda q, k: jnp.sin(weights(q, k, every).sum((0, 1))).sum(), (0, 1)
-    )
-    for ours, theirs in zip(got, wanted(q, k), strict=True):
-        assert np.abs(ours - theirs).max() < 1e-12
+    for n in (1, 100):
+        q, k = normals(0, 3, n, 4), normals(1, 3, n, 4)
+        every = jnp.ones((n, n), bool)
+        got, wanted = (
+            jax.jit(jax.grad(lambda q, k, f=f: jnp.sin(f(q, k)).sum(), (0, 1)))(q, k)
+            for f in (
+                token_significance,
+                lambda q, k, every=every: weights(q, k, every).sum((0, 1)),
+            )
+        )
+        for ours, theirs in zip(got, wanted, strict=True):
+            assert np.abs(ours - theirs).max() < 1e-12
 
     def peak(n):
         q = jnp.ones((2, n, 8), jnp.float32)
@@ -104,3 +111,55 @@ def test_the_gradient_of_selection_is_that_of_the_kept_tokens() -> None:
     of_x, of_score = jax.grad(run, (0, 1))(x, score)
     assert (of_x[:, 0] == jnp.array([0.0, 1.0, 1.0, 1.0, 0.0])).all()
     assert (of_score == 0).all()
+
+
+def test_soft_selection_multiplies_by_the_retention_of_the_rank() -> None:
+    """1,000 sequences, with ties: each token against those that come before it."""
+    draw = np.random.default_rng(1)
+    x, r = draw.normal(size=(1000, 7, 2)), draw.random(7)
+    score = draw.integers(0, 4, (1000, 7)) / 4
+    mask = draw.random((1000, 7)) < 0.7
+    for keep_first in (True, False):
+        options = {"keep_first": keep_first}
+        fast = jax.jit(lambda *a, o=options: soft_select_tokens(*a, key_mask=mask, **o))
+        wanted = oracle.soft_select(x, score, r, mask, **options)
+        assert np.abs(fast(x, score, r) - wanted).max() < 1e-15
+
+
+def test_soft_selection_of_ones_and_zeros_is_the_hard_one() -> None:
+    draw = np.random.default_rng(2)
+    x, score = jnp.asarray(draw.normal(size=(1000, 8, 2))), draw.random((1000, 8))
+    for keep in (1, 3, 8):
+        hard = select_tokens(x, jnp.asarray(score), keep=keep)
+        soft = soft_select_tokens(x, jnp.asarray(score), (jnp.arange(8) < keep) * 1.0)
+        spread = jnp.zeros_like(x)
+        spread = jax.vmap(lambda row, i, kept: row.at[i].set(kept))(spread, *hard[::-1])
+        assert (soft == spread).all()
+
+
+def test_retentions_learn_how_many_tokens_a_layer_needs() -> None:
+    """Three of eight tokens carry the target: the penalty drops the five others."""
+    draw = np.random.default_rng(3)
+    need = jnp.asarray(draw.permuted(np.tile(np.arange(8), (64, 1)), axis=1) < 3)
+    x = jnp.asarray(draw.normal(size=(64, 8, 1)))
+    score = need + 0.1 * jnp.asarray(draw.random((64, 8)))
+    wanted = jnp.where(need[..., None], x, 0).sum(-2)
+
+    def loss(r):
+        got = soft_select_tokens(x, score, r[0], keep_first=False).sum(-2)
+        return jnp.square(got - wanted).mean() + 0.05 * retention_penalty(r)
+
+    def step(r, _):
+        return jnp.clip(r - 0.1 * jax.grad(loss)(r), 0, 1), None
+
+    r, _ = jax.lax.scan(step, jnp.ones((1, 8)), length=200)
+    assert (r[0, :3] > 0.9).all() and (r[0, 3:] < 0.05).all()
+    assert retained_tokens(r).tolist() == [3]
+
+
+def test_penalty_and_counts_of_layers() -> None:
+    r = jnp.array([[1.0, 0.6, 0.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    assert retention_penalty(r) == pytest.approx(1.6 + 2 * 3.0)
+    assert retained_tokens(r).tolist() == [2, 2, 1]
+    near = jnp.full((1, 10), 0.1, jnp.float32)  # sums to 1 but for rounding
+    assert retained_tokens(near).tolist() == [1]

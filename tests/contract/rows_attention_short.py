@@ -9,6 +9,7 @@ from kexue_jax.attention import (
     mean_pool,
     pooled_attention,
     select_tokens,
+    soft_select_tokens,
     token_significance,
 )
 from tests.contract.case import Bad, Case
@@ -60,6 +61,20 @@ def significance(q, k, key_mask=None, **options):
 
 def select(x, significance, key_mask=None, **options):
     return select_tokens(x, significance, key_mask=key_mask, **options)
+
+
+def soft_select(x, significance, retention, key_mask=None, **options):
+    return soft_select_tokens(x, significance, retention, key_mask=key_mask, **options)
+
+
+def retentions(rng):
+    """Multiples of 1/8, whose sums are exact in every dtype, by layer and rank."""
+    return (rng.integers(0, 9, (2, 3, 5)) / 8,)
+
+
+def with_retention(rng):
+    x, scores, mask = distinct(rng)
+    return x, scores, rng.integers(1, 9, (2, 7)) / 8, mask
 
 
 def distinct(rng):
@@ -209,6 +224,42 @@ ROWS = (
         bad=(
             Bad("keep", static={"keep": 8}),
             Bad("significance", args={1: np.ones((2, 6))}),
+        ),
+    ),
+    Case(
+        "attention.soft_select_tokens",
+        with_retention,
+        oracle.soft_select,
+        {"keep_first": True},
+        call=soft_select,
+        optional=("key_mask",),
+        bad=(
+            Bad("significance", args={1: np.ones((2, 6))}),
+            Bad("retention", args={2: np.ones((2, 6))}),
+            Bad("retention", args={2: np.ones((3, 2, 7))}),
+            Bad("x", args={0: np.ones((2, 0, 3)), 1: np.ones((2, 0))}),
+        ),
+    ),
+    Case(
+        "attention.retention_penalty",
+        retentions,
+        oracle.retention_penalty,
+        wide=True,
+        bad=(
+            Bad("retention", args={0: np.ones(5)}),
+            Bad("retention", args={0: np.ones((3, 0))}),
+        ),
+    ),
+    Case(
+        "attention.retained_tokens",
+        retentions,
+        oracle.retained,
+        follows=None,
+        grad=False,
+        reason="counts have no gradient",
+        bad=(
+            Bad("retention", args={0: np.ones(5)}),
+            Bad("retention", args={0: np.ones((0, 5))}),
         ),
     ),
 )

@@ -249,6 +249,33 @@ def select(x, score, key_mask=None, *, keep, keep_first):
     return np.take_along_axis(x, index[..., None], -2), index
 
 
+def soft_select(x, score, retention, key_mask=None, *, keep_first):
+    """Each token by itself: how many others come before it."""
+    lead, n = score.shape[:-1], score.shape[-1]
+    score = np.array(np.where(True if key_mask is None else key_mask, score, -np.inf))
+    if keep_first:
+        score[..., 0] = np.inf
+    retention, out = np.broadcast_to(retention, score.shape), np.array(x)
+    for place in np.ndindex(*lead):
+        row = score[place]
+        for j in range(n):
+            rank = int((row > row[j]).sum() + (row[:j] == row[j]).sum())
+            out[(*place, j)] *= retention[(*place, rank)]
+    return out
+
+
+def retention_penalty(retention):
+    return sum(
+        (layer + 1) * retention[..., layer, :].sum(-1)
+        for layer in range(retention.shape[-2])
+    )
+
+
+def retained(retention):
+    counts = np.maximum(np.ceil(retention.sum(-1) - 1e-4), 1).astype(int)
+    return np.minimum.accumulate(counts, -1)
+
+
 def reversible(f, g, params, x1, x2):
     for own_f, own_g in zip(*params, strict=True):
         x1 = x1 + f(own_f, x2)

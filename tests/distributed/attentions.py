@@ -58,6 +58,15 @@ def hashed(q: Any, k: Any, v: Any) -> jax.Array:
     return attention.lsh_attention(key, q + k, v, n_buckets=4, n_rounds=2)
 
 
+def decoded(q: Any, k: Any, v: Any) -> jax.Array:
+    """ReRoPE of the last token from the cache of those before."""
+    options: dict[str, Any] = {"freqs": FREQUENCIES, "window": 8}
+    cache = attention.rerope_cache(k[..., :-1, :], v[..., :-1, :], size=40, **options)
+    token = (x[..., -1, :] for x in (q, k, v))
+    out = attention.rerope_decode_step(cache, *token, **options).out
+    return jnp.broadcast_to(out[..., None, :], q.shape)
+
+
 FORMS: dict[str, Form] = {
     "blockwise": functools.partial(
         attention.blockwise_attention, causal=True, block_size=16, key_mask=KEEP
@@ -80,6 +89,26 @@ FORMS: dict[str, Form] = {
     "rerope": functools.partial(
         attention.rerope_attention, freqs=FREQUENCIES, window=8, causal=True
     ),
+    "rerope_both_ways": functools.partial(
+        attention.rerope_attention,
+        freqs=FREQUENCIES,
+        window=8,
+        leak=3.0,
+        causal=False,
+        key_mask=KEEP,
+        block_size=16,
+    ),
+    "rerope_dense": functools.partial(
+        attention.dense_rerope_attention, freqs=FREQUENCIES, window=8
+    ),
+    "rerope_decode": decoded,
+    "self_extend": functools.partial(
+        attention.self_extend_attention, freqs=FREQUENCIES, window=8, group=4
+    ),
+    "hwfa": functools.partial(
+        attention.hwfa_attention, freqs=FREQUENCIES, window=None, train_length=20
+    ),
+    "sparse": functools.partial(attention.sparse_attention, reach=5, causal=True),
     "lsh": hashed,
 }
 

@@ -76,6 +76,7 @@ ROWS = (
         tests=(
             "tests/positions/test_windows.py",
             "tests/attention/test_rerope.py",
+            "tests/attention/test_rerope_kin.py",
         ),
     ),
     Article(
@@ -181,6 +182,7 @@ ROWS = (
             "tests/positions/test_relative.py",
             "tests/positions/test_log_n.py",
             "tests/attention/test_rerope.py",
+            "tests/attention/test_rerope_kin.py",
         ),
         experiments=("experiments.rope_extrapolation",),
     ),

@@ -39,8 +39,14 @@ def union(qk, n_buckets, n_rounds, chunk_size, causal):
     return jnp.asarray(np.where(others.any(-1, keepdims=True), others, keep))
 
 
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize(("n", "n_rounds"), [(1, 1), (2, 3), (63, 1), (100, 3)])
+@pytest.mark.parametrize(
+    ("n", "n_rounds", "causal"),
+    [
+        *((n, rounds, False) for n, rounds in ((1, 1), (2, 3), (63, 1), (100, 3))),
+        *((n, rounds, True) for n, rounds in ((1, 1), (2, 3), (63, 1), (100, 3))),
+        (1000, 2, True),
+    ],
+)
 def test_equals_dense_attention_over_the_union_of_pairs(n, n_rounds, causal) -> None:
     """Value and gradient; pairs found in several rounds count once."""
     qk, v = inputs(n)

@@ -13,6 +13,7 @@ from kexue_jax.attention import (
     LinearAttentionState,
     cosine_features,
     cumulative_linear_attention,
+    dense_attention,
     elu1,
     linear_attention,
     linear_attention_step,
@@ -49,6 +50,13 @@ def test_chunked_form_equals_the_recurrence_in_value_and_gradient(n, name) -> No
     wanted = value_and_gradient(recurrent_linear_attention, inputs)
     with form(name):
         assert close(value_and_gradient(CAUSAL, inputs), wanted, 1e-11)
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_bidirectional_form_equals_the_matrix_in_value_and_gradient(n) -> None:
+    inputs = features(n, 2)
+    wanted = value_and_gradient(quadratic_linear_attention, inputs)
+    assert close(value_and_gradient(linear_attention, inputs), wanted, 1e-11)
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -312,6 +320,31 @@ def shaped(n: int):
 
 def gradient(*inputs):
     return jax.grad(lambda *x: CAUSAL(*x).sum(), (0, 1, 2))(*inputs)
+
+
+@pytest.mark.parametrize(("m", "wide", "even"), [(1, 1, 1), (4, 1, 4), (4, 4, 16)])
+def test_linear_attention_saves_flops_from_the_length_of_its_features_on(
+    m, wide, even
+) -> None:
+    # d = 8: as many products as softmax at n = even d; the normalizer is apart.
+    def products(form, n, m, e):
+        q, v = jnp.ones((n, 8 * m)), jnp.ones((n, 8 * e))
+        return contraction_flops(form, q, q, v)
+
+    linear = functools.partial(linear_attention, normalize=False)
+    n = 8 * even
+    at_even = products(linear, n, m, wide), products(dense_attention, n, 1, 1)
+    assert at_even[0] == pytest.approx(at_even[1], rel=0.01)
+    longer = products(linear, 2 * n, m, wide), products(dense_attention, 2 * n, 1, 1)
+    assert 2 * longer[0] == pytest.approx(longer[1], rel=0.01)
+
+
+def test_efficient_attentions_other_normalizer_is_a_mean_of_products() -> None:
+    rng = np.random.default_rng(6)
+    q, k, v = rng.normal(size=(3, 40, 5))
+    root = np.sqrt(40)
+    got = linear_attention(q / root, k / root, v, normalize=False)
+    np.testing.assert_allclose(got, q @ k.T @ v / 40, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -271,7 +271,8 @@ def test_float32_scores_at_4096_and_bfloat16() -> None:
     far = apply_rope(q, jnp.full(n, w), theta)[rows] @ k.T
     got = np.where(rows[:, None] - i[None] < w, near, far) / math.sqrt(d)
     kept = rows[:, None] >= i[None]
-    assert np.abs(got - wanted)[kept].max() < 1e-3
+    # The card says 1e-4: so it is but for rare pairs (found: 1.6e-4).
+    assert np.abs(got - wanted)[kept].max() < 3e-4
     assert np.abs(got - wanted)[kept & (rho == w)].max() < 1e-5
     low = [x[:512].astype(jnp.bfloat16) for x in (q, k, k)]
     form = compiled(rerope_attention, freqs=theta, window=64, block_size=128)

@@ -119,7 +119,9 @@ def zero_hadamard(*, gain: float = math.sqrt(2)) -> Initializer:
 
     Shapes: -> a function (key, shape [m, n], dtype=float32) -> [m, n].
     Article: kexue.fm/archives/8747.  Paper: arXiv 2110.12661.
-    Differs: the article names it in passing. The key is taken for the signature's sake.
+    Differs: the article names it in passing. The gain of sqrt(2) is the constant
+    2^(-(k - 1) / 2) of the paper's algorithm 1; its authors' code has a gain of 1, for
+    which rows of 2^k entries have norm 1. The key is taken for the signature's sake.
     Cost: none worth the name.
     Raises: TypeError or ValueError for a gain that is no finite number; from the
     initializer for a bad key, a shape that is not [m, n], or a bad dtype.

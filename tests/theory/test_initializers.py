@@ -86,6 +86,10 @@ def test_hadamard_rows_are_orthogonal_and_all_of_one_size() -> None:
     np.testing.assert_allclose(w @ w.T, np.eye(5), atol=1e-12)
     assert set(np.abs(w).ravel()) == {0.25}
     np.testing.assert_array_equal(zero_hadamard()(KEY, (5, 3)), np.eye(5, 3))
+    # By default the paper's constant 2^(-(k - 1) / 2), k = 4 for nine to sixteen.
+    for n in (9, 16):
+        found = np.abs(zero_hadamard()(KEY, (5, n), jnp.float64))
+        np.testing.assert_allclose(found, 2**-1.5, rtol=1e-15)
 
 
 def test_scale_of_attention_may_stand_in_the_start() -> None:

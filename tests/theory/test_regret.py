@@ -291,31 +291,6 @@ def test_the_last_iterate_obeys_its_bound_for_any_rates() -> None:
     np.testing.assert_allclose(one, 2.0)  # equal for one step of D / G on a line
 
 
-def test_both_terms_of_the_last_iterates_bound_are_reached() -> None:
-    # G |theta| from its minimum, where G is a subgradient: theta_2 = -eta G is as bad
-    # as the bound says, eta G^2 / 2 from each of its terms. Another constant in either
-    # of them, or another second rate, is not reached or is passed.
-    steep, eta = 0.7, 0.3
-    trace = online_sgd(
-        lambda theta, _: steep * jnp.where(theta >= 0, theta, -theta),
-        jnp.array(0.0),
-        jnp.zeros(2),
-        schedule=lambda count: eta,
-        comparator=jnp.array(0.0),
-    )
-    bound = last_iterate_bound(trace.rates, trace.distances[0], steep)
-    np.testing.assert_allclose([trace.excess[-1], bound], eta * steep**2, rtol=1e-12)
-    for second in (0.5 * eta, 2 * eta):
-        more = last_iterate_bound(jnp.array([eta, second]), 0.0, steep)
-        assert more > 1.1 * bound
-    # Of a constant rate: (D^2 / eta + G^2 eta T (1 + H_{T-1})) / 2 T.
-    steps, distance = 50, 2.0
-    harmonic = np.sum(1 / np.arange(1, steps))
-    wanted = distance**2 / (eta * steps) + steep**2 * eta * (1 + harmonic)
-    found = last_iterate_bound(jnp.full(steps, eta), distance, steep)
-    np.testing.assert_allclose(found, wanted / 2, rtol=1e-12)
-
-
 def test_only_a_line_to_zero_is_free_of_the_logarithm() -> None:
     def ends(shape):
         values = []

@@ -1,4 +1,4 @@
-"""The loss of averaged iterates: below the theorem by Jensen, and in expectation."""
+"""Averaged iterates: below the theorem by Jensen, and in expectation; the last one."""
 
 import math
 
@@ -8,7 +8,12 @@ import numpy as np
 import optax
 
 from kexue_jax.optim import sqrt_decay
-from kexue_jax.theory import online_sgd, regret_bound, weighted_bound_curve
+from kexue_jax.theory import (
+    last_iterate_bound,
+    online_sgd,
+    regret_bound,
+    weighted_bound_curve,
+)
 
 COUNT, STEPS, RADIUS = 1000, 12, 1.5
 SLACK = 1e-10
@@ -41,6 +46,31 @@ def test_the_weighted_bound_is_tight_for_the_same_step() -> None:
         excess, bound = both(factor * diameter / steep)
         np.testing.assert_allclose(excess, diameter * steep, rtol=1e-12)
         assert bound > 1.004 * excess
+
+
+def test_both_terms_of_the_last_iterates_bound_are_reached() -> None:
+    # G |theta| from its minimum, where G is a subgradient: theta_2 = -eta G is as bad
+    # as the bound says, eta G^2 / 2 from each of its terms. Another constant in either
+    # of them, or another second rate, is not reached or is passed.
+    steep, eta = 0.7, 0.3
+    trace = online_sgd(
+        lambda theta, _: steep * jnp.where(theta >= 0, theta, -theta),
+        jnp.array(0.0),
+        jnp.zeros(2),
+        schedule=lambda count: eta,
+        comparator=jnp.array(0.0),
+    )
+    bound = last_iterate_bound(trace.rates, trace.distances[0], steep)
+    np.testing.assert_allclose([trace.excess[-1], bound], eta * steep**2, rtol=1e-12)
+    for second in (0.5 * eta, 2 * eta):
+        more = last_iterate_bound(jnp.array([eta, second]), 0.0, steep)
+        assert more > 1.1 * bound
+    # Of a constant rate: (D^2 / eta + G^2 eta T (1 + H_{T-1})) / 2 T.
+    steps, distance = 50, 2.0
+    harmonic = np.sum(1 / np.arange(1, steps))
+    wanted = distance**2 / (eta * steps) + steep**2 * eta * (1 + harmonic)
+    found = last_iterate_bound(jnp.full(steps, eta), distance, steep)
+    np.testing.assert_allclose(found, wanted / 2, rtol=1e-12)
 
 
 def test_the_average_weighted_by_rates_obeys_the_bound_on_one_loss() -> None:

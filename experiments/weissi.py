@@ -43,7 +43,9 @@ class Config(BaseConfig):
     data_dir: str = setting("none", "folder of the image files", shapes_run=False)
     depths: str = setting("4,8", "layers of the networks")
     noises: str = setting("0.1,0.4", "shares of wrong training labels")
-    coefficients: str = setting("1e-3,3e-3,1e-2,3e-2", "of SGD's L2; others pull alike")
+    coefficients: str = setting(
+        "3e-4,1e-3,3e-3,1e-2,3e-2", "of SGD's L2; others pull alike"
+    )
     num_seeds: int = setting(5, "seeds, from --seed on", minimum=1, maximum=99)
     num_steps: int = setting(600, "steps of a training", minimum=2)
     interval: int = setting(50, "steps of descent between two points", minimum=1)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments._harness import spread
 from experiments._harness.results import Claim, Table, judge
 
 NEAR, FAR = 1, 8  # contexts, in trained lengths
@@ -40,10 +41,16 @@ def ratio_claim(
     reported: str | None = None,
     source: str | None = None,
 ) -> Claim:
-    """A claim that the mean over the seeds lies between two bounds."""
+    """A claim that the mean over the seeds lies between two bounds, by two errors."""
 
     def within(bounds: tuple[float, float]) -> Any:
-        return lambda m: bounds[0] <= float(np.mean(m[what])) <= bounds[1]
+        low, high = bounds
+
+        def shown(m: Any) -> bool:
+            above = low == 0 or spread.exceeds(m[what] - low)
+            return above and (high == np.inf or spread.exceeds(high - m[what]))
+
+        return shown
 
     said = "confirmed from {} to {}".format(*confirmed)
     if qualified is not None:
@@ -51,7 +58,8 @@ def ratio_claim(
     return judge(
         text,
         {what: values},
-        rule=f"held-out loss {LAST}, mean of the seeds; {said}",
+        rule=f"held-out loss {LAST}, mean of the seeds and two standard errors of it; "
+        f"{said}",
         confirmed=within(confirmed),
         qualified=None if qualified is None else within(qualified),
         reported=reported,
@@ -78,9 +86,8 @@ def _rope(report: Report) -> list[Claim]:
     order = ("PI", "RoPE", "NTK-mixed", "ReRoPE w = N/2")
     losses = {name: report.loss(name) for name in order}
 
-    def sorted_means(m: Any, names: tuple[str, ...] = order) -> bool:
-        means = [float(np.mean(m[name])) for name in names]
-        return all(a > b for a, b in itertools.pairwise(means))
+    def in_order(m: Any, names: tuple[str, ...] = order) -> bool:
+        return spread.everywhere(m[a] - m[b] for a, b in itertools.pairwise(names))
 
     return [
         ratio_claim(
@@ -95,10 +102,11 @@ def _rope(report: Report) -> list[Claim]:
         judge(
             "without training PI is worse than RoPE, RoPE than NTK, NTK than ReRoPE",
             losses,
-            rule=f"held-out loss at 8 N {LAST}; confirmed if the means stand in this "
-            "order, qualified if NTK and ReRoPE do, below RoPE",
-            confirmed=sorted_means,
-            qualified=lambda m: sorted_means(m, order[1:]),
+            rule=f"held-out loss at 8 N {LAST}; confirmed if they stand in this "
+            "order, each mean difference above two standard errors, qualified if NTK "
+            "and ReRoPE do, below RoPE",
+            confirmed=in_order,
+            qualified=lambda m: in_order(m, order[1:]),
             reported="accuracy 13.5, 23.2, 40.1, 48.5 %",
             source=_AT_8N,
         ),
@@ -223,7 +231,7 @@ def tables(report: Report) -> list[Table]:
     for name, losses in report.losses.items():
         at = [float(np.mean(losses[context])) for context in CONTEXTS]
         far = report.loss(name)
-        spread = float(far.std(ddof=1)) if len(far) > 1 else None
-        rows.append([name, *at, spread, float(report.again(name).mean())])
+        apart = float(far.std(ddof=1)) if len(far) > 1 else None
+        rows.append([name, *at, apart, float(report.again(name).mean())])
     columns = ["rule", *[f"{c} N" for c in CONTEXTS], "spread at 8 N", "8 N, repeated"]
     return [Table(f"Held-out loss {LAST}, nats a byte, by context", columns, rows)]

@@ -83,4 +83,11 @@ def test_verdicts_follow_the_numbers():
     better = made_up(uniform=1.3, cosine=1.01, exp=1.02)
     assert verdict(better, "exp is the best") == "refuted"
     assert verdict(better, "the cosine kernel") == "refuted"
+    # Means that pass a bound but for the noise of the seeds show nothing.
+    noisy = made_up(uniform=1.3, elu1=1.1, cosine=1.2, exp=1.02)
+    noisy.losses[TASKS[0]].update(exp=[0.99, 1.07], cosine=[1.13, 1.2], elu1=[1, 1.2])
+    assert verdict(noisy, "causal linear attention with exp") == "qualified"
+    assert verdict(noisy, "the cosine kernel") == "qualified"
+    noisy.losses[TASKS[0]].update(elu1=[1.1, 0.99], cosine=[1.0, 1.2])
+    assert verdict(noisy, "exp is the best") == "refuted"
     assert len(experiment.tables(report)[0].rows) == 2 * len(KINDS)

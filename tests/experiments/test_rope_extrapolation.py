@@ -128,6 +128,9 @@ def test_verdicts_follow_the_losses():
     grown = made_up()
     grown.losses["ReRoPE w = N/2"][8] = [1.08, 1.08]
     assert verdicts(grown)[said] == "qualified"
+    # A mean that passes a bound but for the noise of the seeds shows nothing.
+    grown.losses["ReRoPE w = N/2"][8] = [0.9, 1.12]
+    assert verdicts(grown)[said] == "refuted"
     grown.losses["ReRoPE w = N/2"][8] = [1.3, 1.3]
     assert verdicts(grown)[said] == "refuted"
     ordered = made_up(PI=4.0, RoPE=3.0)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments._harness import spread
 from experiments._harness.results import Claim, Table, judge
 from experiments._hierarchical.methods import ALPHAS, TIMES, hierarchical
 
@@ -46,9 +47,14 @@ class Report(NamedTuple):
         return np.array([getattr(c, what)[step] for c in self.courses[name]])
 
 
-def mean(measured: Any) -> float:
-    """The mean over the seeds of the only quantity."""
-    return float(np.mean(next(iter(measured.values()))))
+def above(measured: Any, bound: float) -> bool:
+    """Whether the mean over the seeds of the only quantity is shown to exceed it."""
+    return spread.exceeds(next(iter(measured.values())) - bound)
+
+
+def below(measured: Any, bound: float) -> bool:
+    """Whether the mean over the seeds of the only quantity is shown to be less."""
+    return spread.exceeds(bound - next(iter(measured.values())))
 
 
 def claims(report: Report) -> list[Claim]:
@@ -73,20 +79,20 @@ def _extension(report: Report) -> list[Claim]:
         judge(
             f"without training, accuracy falls at {TIMES} times the length",
             {"accuracy / that of the short model on the same bytes": start},
-            rule="alpha = 0.4; confirmed if the mean over the seeds is below 0.95, "
-            "qualified below 1",
-            confirmed=lambda m: mean(m) < 0.95,
-            qualified=lambda m: mean(m) < 1,
+            rule="alpha = 0.4; confirmed if the mean over the seeds and two standard "
+            "errors are below 0.95, qualified below 1",
+            confirmed=lambda m: below(m, 0.95),
+            qualified=lambda m: below(m, 1),
             reported="38 % of 55 %, a ratio of 0.69",
             source=SOURCE,
         ),
         judge(
             "a short training regains the accuracy of the short model",
             {f"accuracy after {share:.0%} of the pretraining's steps / it": end},
-            rule="alpha = 0.4; confirmed if the mean over the seeds is 1 or more, "
-            "qualified from 0.97",
-            confirmed=lambda m: mean(m) >= 1,
-            qualified=lambda m: mean(m) >= 0.97,
+            rule="alpha = 0.4; confirmed if the mean over the seeds less two standard "
+            "errors is above 1, qualified above 0.97",
+            confirmed=lambda m: above(m, 1),
+            qualified=lambda m: above(m, 0.97),
             reported="above 55 % after about 3000 steps",
             source=SOURCE,
         ),
@@ -98,9 +104,8 @@ def _choice(report: Report) -> list[Claim]:
         hierarchical(a): report.numbers(hierarchical(a), "loss", 0) for a in ALPHAS
     }
 
-    def best(m: Any) -> float:
-        means = {name: float(np.mean(v)) for name, v in m.items()}
-        return means[CHOSEN] / min(means.values())
+    def near(m: Any, bound: float) -> bool:
+        return spread.everywhere(bound - m[CHOSEN] / values for values in m.values())
 
     ends = [
         judge(
@@ -110,9 +115,10 @@ def _choice(report: Report) -> list[Claim]:
                 / report.numbers(low, "loss", -1)
             },
             rule="held-out loss at the end of the training; confirmed if the mean "
-            "ratio over the seeds is above 1.003, qualified above 1",
-            confirmed=lambda m: mean(m) > 1.003,
-            qualified=lambda m: mean(m) > 1,
+            "ratio over the seeds less two standard errors is above 1.003, qualified "
+            "above 1",
+            confirmed=lambda m: above(m, 1.003),
+            qualified=lambda m: above(m, 1),
             reported="alpha < 1/2 preferred",
             source=SOURCE,
         )
@@ -125,11 +131,11 @@ def _choice(report: Report) -> list[Claim]:
         judge(
             "alpha = 0.4 is at or near the best without training",
             start,
-            rule="held-out loss at the extended length, means over the seeds; "
-            "confirmed if that of 0.4 is within 0.5 % of the least, qualified within "
-            "2 %",
-            confirmed=lambda m: best(m) <= 1.005,
-            qualified=lambda m: best(m) <= 1.02,
+            rule="held-out loss at the extended length; confirmed if that of 0.4 is "
+            "less than 0.5 % above each other one, the mean over the seeds of the "
+            "ratio and two standard errors, qualified less than 2 %",
+            confirmed=lambda m: near(m, 1.005),
+            qualified=lambda m: near(m, 1.02),
             reported="0.4 is the default",
             source=SOURCE,
         ),
@@ -154,9 +160,10 @@ def _rivals(report: Report) -> list[Claim]:
                     f"hierarchical rows beat {rival} rows, {when}",
                     {f"loss of {rival} / of {against}": ratio},
                     rule="held-out loss at the extended length; confirmed if the mean "
-                    "ratio over the seeds is above 1.003, qualified above 1",
-                    confirmed=lambda m: mean(m) > 1.003,
-                    qualified=lambda m: mean(m) > 1,
+                    "ratio over the seeds less two standard errors is above 1.003, "
+                    "qualified above 1",
+                    confirmed=lambda m: above(m, 1.003),
+                    qualified=lambda m: above(m, 1),
                 )
             )
     return found
@@ -173,8 +180,8 @@ def tables(report: Report) -> list[Table]:
         regained = [c.regained(r) for c, r in pairs]
         shown = ", ".join("never" if s is None else str(s) for s in regained)
         found = [report.numbers(name, "loss", step) for step in (0, -1)]
-        spread = float(found[1].std(ddof=1)) if len(found[1]) > 1 else None
-        losses.append([name, *(float(v.mean()) for v in found), spread, shown])
+        apart = float(found[1].std(ddof=1)) if len(found[1]) > 1 else None
+        losses.append([name, *(float(v.mean()) for v in found), apart, shown])
     short = float(np.mean(report.reference))
     head = f"Accuracy by block of positions (the short model: {short:.4f})"
     return [

@@ -104,6 +104,10 @@ def test_verdicts_follow_the_courses() -> None:
     assert even[beats] == "refuted"
     assert verdicts(report(tile=(0.4, 0.6, 2.1)))[beats] == "confirmed"
     assert verdicts(report(tile=(0.4, 0.6, 2.004)))[beats] == "qualified"
+    # A mean that passes the bound but for the noise of the seeds shows nothing.
+    noisy = report()
+    noisy.courses["tile"] = [course(0.4, 0.6, 1.9), course(0.4, 0.6, 2.2)]
+    assert verdicts(noisy)[beats] == "refuted"
     slow = report()
     slow.courses[CHOSEN] = [course(0.499, 0.49, 2.0)] * 2
     found = verdicts(slow)

@@ -62,8 +62,12 @@ def fit_logistic_discriminator(
     checks.count(name, "steps", steps)
     dtype = x_train.dtype
     p, q = widen(*(jax.lax.stop_gradient(x) for x in (x_train, x_test)))
+    # A constant less its mean is rounding, which a variance of 1 would blow up.
+    low = jnp.minimum(jnp.min(p, 0), jnp.min(q, 0))
+    high = jnp.maximum(jnp.max(p, 0), jnp.max(q, 0))
+    constant = (low == high)[None]
     mean = (jnp.mean(p, 0) + jnp.mean(q, 0)) / 2
-    p, q = p - mean[None], q - mean[None]
+    p, q = (jnp.where(constant, 0, x - mean[None]) for x in (p, q))
     scale = jnp.sqrt((jnp.mean(p * p, 0) + jnp.mean(q * q, 0)) / 2)
     scale = jnp.where(scale > 0, scale, 1)
     p, q = p / scale[None], q / scale[None]

@@ -334,10 +334,16 @@ def tables(report: Report) -> list[Table]:
     for task in TASKS:
         for kind in KINDS:
             found = report.loss(task, kind)
-            apart = float(found.std(ddof=1)) if len(found) > 1 else None
             gap, place = report.gap(task, kind), report.place(task, kind)
             rows.append(
-                [task, kind, found.mean(), apart, gap.mean(), float(place.mean())]
+                [
+                    task,
+                    kind,
+                    found.mean(),
+                    spread.deviation(found),
+                    gap.mean(),
+                    float(place.mean()),
+                ]
             )
     lengths = list(report.memory["softmax, causal"])
     memory = [

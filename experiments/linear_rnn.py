@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments._harness import lists, processes
+from experiments._harness import lists, processes, spread
 from experiments._harness.config import launch, setting
 from experiments._harness.data import DATASETS, ImageData, load_images
 from experiments._harness.data_text import VOCABULARY, TextData
@@ -172,7 +172,7 @@ def tables(report: Report) -> list[Table]:
             report.loss(kind, report.long),
             report.accuracy(kind),
         ):
-            row += [found.mean(), found.std(ddof=1) if len(found) > 1 else None]
+            row += [found.mean(), spread.deviation(found)]
         rows.append(row)
     short, long = (f"loss, {n} bytes" for n in (report.short, report.long))
     columns = ["mixer", short, "spread", long, "spread", "accuracy, pixels", "spread"]

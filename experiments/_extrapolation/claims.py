@@ -231,7 +231,8 @@ def tables(report: Report) -> list[Table]:
     for name, losses in report.losses.items():
         at = [float(np.mean(losses[context])) for context in CONTEXTS]
         far = report.loss(name)
-        apart = float(far.std(ddof=1)) if len(far) > 1 else None
-        rows.append([name, *at, apart, float(report.again(name).mean())])
+        rows.append(
+            [name, *at, spread.deviation(far), float(report.again(name).mean())]
+        )
     columns = ["rule", *[f"{c} N" for c in CONTEXTS], "spread at 8 N", "8 N, repeated"]
     return [Table(f"Held-out loss {LAST}, nats a byte, by context", columns, rows)]

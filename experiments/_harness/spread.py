@@ -11,6 +11,11 @@ import numpy as np
 FEWEST = 3  # seeds below which nothing is called equal
 
 
+def deviation(values: np.ndarray) -> float | None:
+    """The standard deviation over seeds, for a table; None for one seed."""
+    return float(values.std(ddof=1)) if len(values) > 1 else None
+
+
 def standard_error(values: np.ndarray) -> float:
     """Of the mean over seeds; infinite for one seed."""
     if values.size < 2:

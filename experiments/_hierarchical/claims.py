@@ -180,7 +180,7 @@ def tables(report: Report) -> list[Table]:
         regained = [c.regained(r) for c, r in pairs]
         shown = ", ".join("never" if s is None else str(s) for s in regained)
         found = [report.numbers(name, "loss", step) for step in (0, -1)]
-        apart = float(found[1].std(ddof=1)) if len(found[1]) > 1 else None
+        apart = spread.deviation(found[1])
         losses.append([name, *(float(v.mean()) for v in found), apart, shown])
     short = float(np.mean(report.reference))
     head = f"Accuracy by block of positions (the short model: {short:.4f})"

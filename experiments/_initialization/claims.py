@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments._harness import spread
 from experiments._harness.results import Claim, Table, judge
 from experiments._initialization.encoder import Encoder
 from experiments._initialization.signal import Signal, ends, slope
@@ -296,10 +297,10 @@ def tables(report: Report) -> list[Table]:
     trained = []
     for way, o in {**report.outcomes, **report.heads}.items():
         ratio = float(np.mean(o.scales[:, -1] / np.median(o.scales, axis=1)))
-        spread = float(o.last.std(ddof=1)) if len(o.last) > 1 else None
         count = f"{report.succeeded(way).sum():.0f} of {len(o.last)}"
         level = float(report.unigram.mean()) - BELOW
-        row = [way.name, float(o.last.mean()), spread, level, count, ratio]
+        apart = spread.deviation(o.last)
+        row = [way.name, float(o.last.mean()), apart, level, count, ratio]
         trained.append(row)
     heads = ["wiring", "start", "layers", "RMS of the last stream", "whole gradient"]
     heads += ["identity path", "predicted", "query kernels", "up kernels"]

@@ -37,15 +37,17 @@ def in_turn(
     one, facts = compile_timed(jax.jit(first), *inputs)
     between = one(*inputs)
     two, more = compile_timed(jax.jit(second), between)
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(between))
-    peak = max(facts["peak_bytes"], more["peak_bytes"] + held)
-    sums = {
-        key: facts[key] + more[key] for key in ("compile_seconds", "flops", "bytes")
-    }
+    both = {"devices": facts["devices"]}
+    for key in ("compile_seconds", "flops", "bytes"):
+        if key in facts and key in more:  # XLA may not say
+            both[key] = facts[key] + more[key]
+    if "peak_bytes" in facts and "peak_bytes" in more:
+        held = sum(leaf.nbytes for leaf in jax.tree.leaves(between))
+        both["peak_bytes"] = max(facts["peak_bytes"], more["peak_bytes"] + held)
     return Form(
         lambda: jax.block_until_ready(two(one(*inputs))),
         jax.block_until_ready(two(between)),
-        facts={**facts, **sums, "peak_bytes": peak},
+        facts=both,
     )
 
 

@@ -66,6 +66,8 @@ def test_reaching_means_not_below_by_a_margin(adaxw, verdict) -> None:
 def test_one_seed_shows_nothing() -> None:
     one, same = np.array([0.8]), np.zeros(3)
     assert not spread.exceeds(one) and not spread.within(0 * one, 1.0)
+    assert spread.deviation(one) is None
+    assert spread.deviation(np.array([1.0, 3.0])) == pytest.approx(2**0.5)
     assert not spread.not_below(one, 1.0)
     assert spread.within(same, 0.01) and not spread.exceeds(same)
     assert not spread.within(np.array([0.1, -0.1, 0.0]), 0.05)  # noise is not equality

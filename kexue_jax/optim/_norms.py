@@ -35,13 +35,19 @@ def tree_norm(tree: Any) -> jax.Array:
 def _scaled_norm(leaves: list[jax.Array], plain: jax.Array) -> jax.Array:
     """top * ||x / top||, with top the largest part of an entry."""
     parts = [part for x in leaves for part in _parts(x) if part.size]
-    tops = [jnp.max(jnp.abs(jax.lax.stop_gradient(part))) for part in parts]
-    top = jnp.max(jnp.stack([t.astype(plain.dtype) for t in tops]))
+    top = largest_part(leaves, plain.dtype)
     fits = jnp.isfinite(top)
     scale = jnp.where(fits, top, 1)
     squares = [square_sum(part / scale.astype(part.dtype)) for part in parts]
     zero = jnp.zeros((), plain.dtype)
     return jnp.where(fits, scale * safe_root(sum(squares, start=zero)), plain)
+
+
+def largest_part(tree: Any, dtype: Any) -> jax.Array:
+    """The largest |real| or |imaginary| part of a tree that has entries, a constant."""
+    parts = [part for x in jax.tree.leaves(tree) for part in _parts(x) if part.size]
+    tops = [jnp.max(jnp.abs(jax.lax.stop_gradient(part))) for part in parts]
+    return jnp.max(jnp.stack([t.astype(dtype) for t in tops]))
 
 
 def _parts(x: jax.Array) -> tuple[jax.Array, ...]:

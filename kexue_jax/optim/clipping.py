@@ -9,7 +9,7 @@ import optax
 from kexue_jax._base import checks
 from kexue_jax._base.masks import safe_divide
 from kexue_jax._base.numerics import accumulation_dtype
-from kexue_jax.optim._norms import tree_norm
+from kexue_jax.optim._norms import largest_part, tree_norm
 from kexue_jax.optim._trees import check_alike, check_inner, check_tree, checked
 from kexue_jax.optim.smoothness import RULES, Number, check_smoothness, step_size
 
@@ -174,7 +174,8 @@ def clip_by_loss_change(
     step uphill (<u, g> of the other sign) would be turned around: here the size alone
     counts. Around an optimizer with its rate the threshold is a change of the loss,
     around one without it a change over the rate. NaN as for ``clip_by_global_norm``.
-    Cost: one product and one pass more over the updates.
+    Cost: one product and one pass more over the updates; a product that overflows is
+    taken again of entries over the largest.
     Raises: TypeError unless ``inner`` is an optax pair; TypeError or ValueError unless
     threshold > 0; from ``update`` TypeError for a leaf that is no floating or complex
     array.
@@ -197,9 +198,14 @@ def clip_by_loss_change(
         check_alike(name, "updates", updates, found)
         change = jnp.abs(_inner_product(found, updates))
         limit = jnp.asarray(threshold, change.dtype)
-        over = change > limit
-        factor = jnp.where(over, safe_divide(limit, jnp.where(over, change, 1)), 1)
-        return _scaled(found, _loud(factor, change)), state
+        if not jax.tree.leaves(found):
+            return found, state
+        first, second = jax.lax.cond(
+            jnp.isfinite(change),
+            lambda: _near(change, limit),
+            lambda: _far(found, updates, limit),
+        )
+        return _scaled(_scaled(found, first), second), state
 
     return checked(name, optax.GradientTransformationExtraArgs(wrapped.init, update))
 
@@ -216,6 +222,22 @@ def _scaled_by_norm(name: str, factor: Any) -> optax.GradientTransformation:
         return _scaled(updates, _loud(factor(norm), norm)), state
 
     return optax.GradientTransformation(init, update)
+
+
+def _near(change: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """min(1, limit / change), and 1."""
+    over = change > limit
+    factor = jnp.where(over, safe_divide(limit, jnp.where(over, change, 1)), 1)
+    return factor, jnp.ones_like(factor)
+
+
+def _far(u: Any, g: Any, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Two factors, 1 / a and limit / (b |<u / a, g / b>|), with a and b the largest
+    parts of u and g: for a product <u, g> that is beyond the largest float."""
+    a, b = largest_part(u, limit.dtype), largest_part(g, limit.dtype)
+    change = jnp.abs(_inner_product(_scaled(u, 1 / a), _scaled(g, 1 / b)))
+    second = limit / change / b
+    return 1 / a, _loud(second, a + b)
 
 
 def _loud(factor: jax.Array, size: jax.Array) -> jax.Array:

@@ -154,6 +154,18 @@ def test_a_norm_whose_square_overflows_is_the_norm(dtype) -> None:
         np.testing.assert_allclose(found, x * 1e15 / exact, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.complex64])
+def test_a_change_of_the_loss_beyond_the_largest_float_is_held_too(dtype) -> None:
+    # <u, g> = 1e50: u times 2 / 1e50 is of size 1e-25.
+    rng = np.random.default_rng(4)
+    tree = {"a": jnp.asarray(1e25 * rng.normal(size=(5, 7)), dtype)}
+    found = np.asarray(once(clip_by_loss_change(optax.sgd(1.0), 2.0), tree)["a"])
+    g = np.asarray(tree["a"]).astype(complex)
+    wanted = -2 * g / (np.abs(g) ** 2).sum()
+    rtol = 2e-2 if dtype == jnp.bfloat16 else 1e-5
+    np.testing.assert_allclose(found.astype(complex), wanted, rtol=rtol)
+
+
 def test_gradients_through_clipping_are_finite_at_zero() -> None:
     for transformation in (
         clip_by_global_norm(1.0),

@@ -171,6 +171,49 @@ def test_quartic_needs_the_steps_of_the_card() -> None:
         assert not np.isfinite(theta)  # a rate of 0.02 diverges
 
 
+def test_quartic_is_passed_at_rates_above_one_over_four_theta_squared() -> None:
+    """theta (1 - 4 rate theta^2): beyond 0 above 1 / (4 theta^2), out above twice that.
+
+    The card's "eta >= 0.005 = 2 / (4 theta^2)" is where |theta| grows; the minimum is
+    passed from 0.0025 on.
+    """
+    start, rates = 10.0, np.array([0.0024, 0.0026, 0.0049, 0.0051])
+    after = start - rates * 4 * start**3
+    np.testing.assert_array_equal(after < 0, [False, True, True, True])
+    np.testing.assert_array_equal(np.abs(after) > start, [False, False, False, True])
+    theta = np.full(4, start)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(60):
+            theta = theta - rates * 4 * theta**3
+    np.testing.assert_array_equal(np.abs(theta) < 5, [True, True, True, False])
+
+
+@pytest.mark.parametrize("degree", range(1, 9))
+def test_polynomials_of_any_degree_are_relaxed_smooth_for_some_pair(degree) -> None:
+    """|p''| <= l0 + l1 |p'|; with l1 = 0 only up to the degree 2.
+
+    l1 = 1 does for any: beyond some place |p'| is the larger one, and before it |p''|
+    is bounded, by the l0 that is found here on a range and holds ten times further.
+    """
+    rng = np.random.default_rng(degree)
+    for _ in range(125):
+        p = np.polynomial.Polynomial(rng.normal(size=degree + 1))
+        first, second = p.deriv(1), p.deriv(2)
+        # Beyond the real roots of p' - p'' and p' + p'' the first is the larger one.
+        places = [
+            np.abs((first + sign * second).roots()).max(initial=0.0) for sign in (1, -1)
+        ]
+        inside = np.linspace(-1, 1, 2001) * (max(places) + 1e-9)
+        l0 = max(0.0, float((np.abs(second(inside)) - np.abs(first(inside))).max()))
+        outside = np.geomspace(1, 10, 500) * (max(places) + 1e-9)
+        for x in (outside, -outside):
+            room = l0 + np.abs(first(x)) - np.abs(second(x))
+            assert (room >= -1e-6 * (1 + np.abs(second(x)))).all()
+        far = 1e3 * (1 + max(places))
+        bounded = abs(second(far)) <= 100 * abs(second(far / 1e3)) + 1e-9
+        assert bounded == (degree <= 2)
+
+
 def test_relaxed_descent_is_the_rule_on_gradients() -> None:
     opt, g = relaxed_gd(16.0, 1.0, scale=0.5), jnp.array(4000.0)
     found = opt.update(g, opt.init(g))[0]

@@ -94,8 +94,8 @@ def _vanishing(report: Report) -> Claim:
         "the gradient of Post-LN vanishes towards its first layers at the start",
         found,
         rule="gradient by the first over that by the last stream; confirmed if the "
-        "whole gradient is below 0.1 in the mean of the seeds for some encoder whose "
-        "identity path is, qualified if below 0.3",
+        "whole gradient is below 0.1, the mean of the seeds and two standard errors, "
+        "for some encoder whose identity path is, qualified if below 0.3",
         confirmed=lambda m: _vanishes(m, 0.1),
         qualified=lambda m: _vanishes(m, 0.3),
         reported="the gradient vanishes as 2^(-l/2)",
@@ -105,7 +105,8 @@ def _vanishing(report: Report) -> Claim:
 
 def _vanishes(m: Any, bound: float) -> bool:
     return any(
-        np.mean(v) < bound and np.mean(m[k.replace("whole", "identity path")]) < 0.1
+        spread.exceeds(bound - v)
+        and spread.exceeds(0.1 - m[k.replace("whole", "identity path")])
         for k, v in m.items()
         if k.endswith("whole")
     )
@@ -260,26 +261,19 @@ def _helps(report: Report, kind: str) -> Claim:
 
 
 def _last_scale(report: Report) -> Claim:
+    without, with_one = (f"{w} a layer in the head" for w in ("without", "with"))
     found = {
-        ("with" if w.head else "without") + " a layer in the head": (
-            o.scales[:, -1] / np.median(o.scales, axis=1)
-        )
+        with_one if w.head else without: o.scales[:, -1] / np.median(o.scales, axis=1)
         for w, o in report.heads.items()
     }
     return judge(
         "without a layer between encoder and embedding the last norm's scale grows",
         found,
         rule="mean scale of the last norm over the median of all; confirmed if larger "
-        "without the layer for every seed by 5 %, qualified if larger in the mean",
-        confirmed=lambda m: bool(
-            (
-                m["without a layer in the head"] > 1.05 * m["with a layer in the head"]
-            ).all()
-        ),
-        qualified=lambda m: bool(
-            np.mean(m["without a layer in the head"])
-            > np.mean(m["with a layer in the head"])
-        ),
+        "without the layer by 5 %, the mean difference over the seeds less two "
+        "standard errors, qualified if larger",
+        confirmed=lambda m: spread.exceeds(m[without] - 1.05 * m[with_one]),
+        qualified=lambda m: spread.exceeds(m[without] - m[with_one]),
         reported="the last scale of released models is clearly larger than the others",
         source=FIRST,
     )

@@ -29,9 +29,10 @@ def signal(whole, identity, predicted=None, queries=1e6):
     return Signal(ones, *given, np.ones(SEEDS))
 
 
-def outcome(level, last_scale=1.0):
+def outcome(level, *last_scales):
+    """Of these last scales by seed, one for all or 1."""
     scales = np.ones((SEEDS, 4))
-    scales[:, -1] = last_scale
+    scales[:, -1] = last_scales or 1.0
     return Outcome(np.full((SEEDS, 20), level), scales)
 
 
@@ -94,6 +95,19 @@ def replaced(place):
 @pytest.mark.parametrize("place", range(11))
 def test_each_claim_is_refuted_where_it_is_false(place) -> None:
     assert verdicts(replaced(place))[place] == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("scales", "verdict"),
+    [
+        ((1.04, 1.05), "qualified"),
+        ((1.1, 1.2), "confirmed"),
+        ((0.95, 1.35), "refuted"),  # larger in the mean, by less than two errors
+    ],
+)
+def test_a_scale_that_grows_for_some_seeds_only_is_not_shown(scales, verdict) -> None:
+    heads = {way(head=True): outcome(2.0), way(head=False): outcome(2.0, *scales)}
+    assert verdicts(report()._replace(heads=heads))[10] == verdict
 
 
 def test_a_diverged_training_counts_as_a_large_loss() -> None:

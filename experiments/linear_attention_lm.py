@@ -1,8 +1,8 @@
 """Linear attention against softmax (kexue.fm/archives/7546, 8338, 8601).
 
 Small models of bytes, alike but for the attention, learn to predict the next byte and
-to fill in hidden bytes. Beside that the compiled memory of softmax attention and of the
-forms of linear attention is fitted against the length of the text. With no flags: the
+to fill in hidden bytes. Beside that memory and time of softmax attention and of the
+forms of linear attention are fitted against the length of the text. With no flags: the
 source text of Python's standard library, three seeds, minutes on two CPU cores. It
 shows the order of the kernels at this size and budget, and no more.
 
@@ -11,11 +11,10 @@ shows the order of the kernels at this size and budget, and no more.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments._harness import lists, processes, spread
@@ -28,10 +27,20 @@ from experiments._harness.workdir import Run, open_run
 from experiments._language import settings
 from experiments._language.attentions import KINDS, attend
 from experiments._language.judgment import Judge
+from experiments._language.lengths import (
+    FORMS,
+    LINEAR,
+    REPEATS,
+    ROOM,
+    WIDE,
+    Costs,
+    by_length,
+    slope,
+)
 from experiments._language.losses import MASKED_VOCABULARY, masked_bytes, next_byte
 from experiments._language.settings import LanguageConfig
 from experiments._language.training import Trainer
-from kexue_jax import attention, models
+from kexue_jax import models
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +53,7 @@ class Config(LanguageConfig):
     num_steps: int = setting(600, "steps of a training", minimum=1)
     masked_steps: int = setting(900, "steps of a training with hidden bytes", minimum=1)
     longest: int = setting(
-        4096, "longest text of the table of memory", minimum=512, maximum=2**20
+        32768, "longest text of memory and time", minimum=512, maximum=2**20
     )
 
 
@@ -70,18 +79,16 @@ PRESETS = {
         "batch_size": 128,
         "learning_rate": 3e-4,
         "tested": 512,
-        "longest": 32768,
     },
 }
 TASKS = ("next byte", "hidden bytes")
-WIDE = 64  # features of the table of memory
 
 
 class Report(NamedTuple):
-    """Held-out loss by task and kind, one a seed; bytes by form and length."""
+    """Held-out loss by task and kind, one a seed; memory and time by form."""
 
     losses: dict[str, dict[str, list[float]]]
-    memory: dict[str, dict[int, int]]
+    costs: dict[str, Costs]
 
     def loss(self, task: str, kind: str) -> np.ndarray:
         return np.array(self.losses[task][kind])
@@ -105,10 +112,10 @@ def main(config: Config) -> None:
     for task in TASKS:
         for kind in KINDS:
             losses[task][kind] = held_out(config, run, text, task, kind)
-    memory = {name: by_length(config, form) for name, form in FORMS.items()}
+    costs = {name: by_length(form, config.longest) for name, form in FORMS.items()}
     if not processes.leader():
         return
-    report = Report(losses, memory)
+    report = Report(losses, costs)
     draw(run, report)
     facts = {"data": text.source, "parameters": parameters(config)}
     write_results(run, claims(report), tables(report), facts)
@@ -158,97 +165,52 @@ def held_out(
     return found
 
 
-def _softmax(q: Any, k: Any, v: Any) -> jax.Array:
-    return attention.dense_attention(q, k, v, causal=True)
+def claims(report: Report) -> list[Claim]:
+    """What the articles say of memory and of quality."""
+    growth = [*_growth(report), _sums(report)]
+    return [*growth, *_close(report), _order(report), *_others(report)]
 
 
-def _linear(q: Any, k: Any, v: Any) -> jax.Array:
-    features = attention.elu1(q), attention.elu1(k)
-    return attention.linear_attention(*features, v, causal=True)
-
-
-def _both(q: Any, k: Any, v: Any) -> jax.Array:
-    features = attention.elu1(q), attention.elu1(k)
-    return attention.linear_attention(*features, v)
-
-
-def _cumulative(q: Any, k: Any, v: Any) -> jax.Array:
-    features = attention.elu1(q), attention.elu1(k)
-    return attention.cumulative_linear_attention(*features, v)
-
-
-FORMS: dict[str, Callable[..., jax.Array]] = {
-    "softmax, causal": _softmax,
-    "softmax in blocks, causal": lambda q, k, v: attention.blockwise_attention(
-        q, k, v, causal=True
-    ),
-    "linear, bidirectional": _both,
-    "linear in chunks, causal": _linear,
-    "linear by cumulative sums, causal": _cumulative,
-}
-
-
-def by_length(config: Config, form: Callable[..., jax.Array]) -> dict[int, int]:
-    """Bytes that the compiled value and gradient of one head take beside its inputs."""
-
-    def total(q: Any, k: Any, v: Any) -> Any:
-        return jax.value_and_grad(lambda *x: form(*x).sum(), (0, 1, 2))(q, k, v)
-
-    found, n = {}, 256
-    while n <= config.longest:
-        shape = jax.ShapeDtypeStruct((1, n, WIDE), jnp.float32)
-        compiled = jax.jit(total).lower(shape, shape, shape).compile()
-        analysis: Any = compiled.memory_analysis()
-        found[n] = int(analysis.temp_size_in_bytes)
-        n *= 2
+def _growth(report: Report) -> list[Claim]:
+    dense = "softmax, causal"
+    found = []
+    for what, said, field in (
+        ("memory", "compiled temporary memory", "memory"),
+        ("time", f"median time of {REPEATS} runs", "seconds"),
+    ):
+        sizes = {n: getattr(report.costs[n], field) for n in (*LINEAR, dense)}
+        found.append(
+            judge(
+                f"the {what} of linear attention grows as n, that of softmax as n^2",
+                {name: slope(by_n) for name, by_n in sizes.items()},
+                rule=f"exponent of n in the {said} of value and gradient of one head, "
+                "upper half of the lengths; confirmed if linear forms are below 1.2 "
+                "and softmax above 1.7, qualified if all linear are below 1.5",
+                confirmed=lambda m: (
+                    max(m[name] for name in LINEAR) < 1.2 and m[dense] > 1.7
+                ),
+                qualified=lambda m: max(m[name] for name in LINEAR) < 1.5,
+                reported="O(n) against O(n^2)",
+                source="kexue.fm/archives/7546",
+            )
+        )
     return found
 
 
-def slope(sizes: dict[int, int]) -> float:
-    """The exponent of the length in the upper half of the table, log-log fit."""
-    n, size = (np.log(np.array(list(a), float)) for a in (sizes, sizes.values()))
-    upper = slice(len(n) // 2 - (len(n) == 2), None)
-    return float(np.polyfit(n[upper], size[upper], 1)[0])
-
-
-def claims(report: Report) -> list[Claim]:
-    """What the articles say of memory and of quality."""
-    return [*_memory(report), *_close(report), _order(report), *_others(report)]
-
-
-def _memory(report: Report) -> list[Claim]:
-    linear = {
-        name: slope(report.memory[name])
-        for name in ("linear, bidirectional", "linear in chunks, causal")
-    }
-    dense = slope(report.memory["softmax, causal"])
-    last = max(report.memory["softmax, causal"])
-    sums = report.memory["linear by cumulative sums, causal"][last]
-    return [
-        judge(
-            "the memory of linear attention grows as n, that of softmax as n^2",
-            {**linear, "softmax, causal": dense},
-            rule="exponent of n in the compiled temporary memory of value and gradient "
-            "of one head, upper half of the lengths; confirmed if linear forms are "
-            "below 1.2 and softmax above 1.7, qualified if all linear are below 1.5",
-            confirmed=lambda m: (
-                max(m[name] for name in linear) < 1.2 and m["softmax, causal"] > 1.7
-            ),
-            qualified=lambda m: max(m[name] for name in linear) < 1.5,
-            reported="O(n) against O(n^2)",
-            source="kexue.fm/archives/7546",
-        ),
-        judge(
-            "by cumulative sums of outer products linear attention takes more memory "
-            "than softmax attention as long as n is below m d_v",
-            {
-                f"bytes over those of softmax, n = {last}, m d_v = {WIDE**2}": sums
-                / report.memory["softmax, causal"][last]
-            },
-            rule="compiled temporary memory of value and gradient; confirmed above 1",
-            confirmed=lambda m: next(iter(m.values())) > 1,
-        ),
-    ]
+def _sums(report: Report) -> Claim:
+    dense = report.costs["softmax, causal"].memory
+    last = max(n for n in dense if n <= WIDE**2)
+    sums = report.costs["linear by cumulative sums, causal"].memory[last]
+    return judge(
+        "by cumulative sums of outer products linear attention takes more memory "
+        "than softmax attention as long as n is below m d_v",
+        {
+            f"bytes over those of softmax, n = {last}, m d_v = {WIDE**2}": sums
+            / dense[last]
+        },
+        rule="compiled temporary memory of value and gradient; confirmed above 1",
+        confirmed=lambda m: next(iter(m.values())) > 1,
+    )
 
 
 def _close(report: Report) -> list[Claim]:
@@ -345,11 +307,6 @@ def tables(report: Report) -> list[Table]:
                     float(place.mean()),
                 ]
             )
-    lengths = list(report.memory["softmax, causal"])
-    memory = [
-        [name, *[size / 2**20 for size in sizes.values()], slope(sizes)]
-        for name, sizes in report.memory.items()
-    ]
     columns = ["task", "attention", "held-out loss", "spread", "over softmax, less 1"]
     return [
         Table(
@@ -357,23 +314,43 @@ def tables(report: Report) -> list[Table]:
             [*columns, "0: softmax, 1: mean of values"],
             rows,
         ),
-        Table(
+        _by_length(
             "Compiled temporary memory of value and gradient of a head, MiB",
-            ["form", *[f"n = {n}" for n in lengths], "exponent"],
-            memory,
+            {name: c.memory for name, c in report.costs.items()},
+            1 / 2**20,
+        ),
+        _by_length(
+            "Time of value and gradient of a head, ms; none above "
+            f"{ROOM >> 20} MiB of memory",
+            {name: c.seconds for name, c in report.costs.items()},
+            1e3,
         ),
     ]
 
 
+def _by_length(title: str, sizes: Mapping[str, dict[int, Any]], unit: float) -> Table:
+    """Sizes in a unit by form and length, and the exponent of the length."""
+    lengths = list(dict.fromkeys(n for by_n in sizes.values() for n in by_n))
+    rows = [
+        [name, *[unit * by_n[n] if n in by_n else None for n in lengths], slope(by_n)]
+        for name, by_n in sizes.items()
+    ]
+    return Table(title, ["form", *[f"n = {n}" for n in lengths], "exponent"], rows)
+
+
 def draw(run: Run, report: Report) -> None:
-    """Memory by length; losses by kernel."""
-    memory: dict[str, Any] = {
-        name: (list(sizes), [size / 2**20 for size in sizes.values()])
-        for name, sizes in report.memory.items()
-    }
+    """Memory and time by length; losses by kernel."""
     options: dict[str, Any] = {"log_x": True, "log_y": True, "markers": True}
-    path = run.path("memory.png")
-    curves(path, memory, xlabel="length", ylabel="temporary memory, MiB", **options)
+    for field, unit, said in (
+        ("memory", 1 / 2**20, "temporary memory, MiB"),
+        ("seconds", 1e3, "time of value and gradient, ms"),
+    ):
+        shown: dict[str, Any] = {}
+        for name, costs in report.costs.items():
+            sizes = getattr(costs, field)
+            shown[name] = list(sizes), [unit * size for size in sizes.values()]
+        path = run.path({"memory": "memory.png", "seconds": "time.png"}[field])
+        curves(path, shown, xlabel="length", ylabel=said, **options)
     gaps = {
         task: {kind: report.gap(task, kind).tolist() for kind in KINDS}
         for task in TASKS

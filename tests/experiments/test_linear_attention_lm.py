@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 
 from experiments import linear_attention_lm as experiment
-from experiments._language import attentions
+from experiments._language import attentions, lengths
 from experiments._language.attentions import KINDS, attend
 from experiments.linear_attention_lm import TASKS, Report
-
-CONFIG = experiment.Config(workdir="none", longest=1024)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -42,25 +40,31 @@ def test_short_texts_take_the_same_attention_as_long_ones(kind, causal, monkeypa
 @pytest.mark.parametrize("power", [1, 2])
 def test_the_slope_is_the_exponent(power):
     sizes = {n: 7 * n**power for n in (256, 512, 1024, 2048, 4096)}
-    assert experiment.slope(sizes) == pytest.approx(power)
-    assert experiment.slope({256: 3, 512: 3 * 2**power}) == pytest.approx(power)
+    assert lengths.slope(sizes) == pytest.approx(power)
+    assert lengths.slope({256: 3, 512: 3 * 2**power}) == pytest.approx(power)
 
 
-def test_memory_of_softmax_grows_faster_than_that_of_chunks():
-    slopes = {
-        name: experiment.slope(experiment.by_length(CONFIG, experiment.FORMS[name]))
+def test_memory_of_softmax_grows_faster_than_that_of_chunks(monkeypatch):
+    monkeypatch.setattr(lengths, "ROOM", 2**21)
+    found = {
+        name: lengths.by_length(lengths.FORMS[name], 1024)
         for name in ("softmax, causal", "linear in chunks, causal")
     }
+    slopes = {name: lengths.slope(costs.memory) for name, costs in found.items()}
     assert slopes["softmax, causal"] > 1.6 > 1.3 > slopes["linear in chunks, causal"]
+    dense, chunks = (list(costs.seconds) for costs in found.values())
+    assert dense == [256] and chunks == [256, 512, 1024]  # what fits has run
+    assert all(t > 0 for costs in found.values() for t in costs.seconds.values())
 
 
 def made_up(**losses):
     """A report where all kinds have loss 1 in both tasks, but for ``losses``."""
-    memory = {n: {256: 1, 512: 2, 1024: 4, 2048: 8} for n in experiment.FORMS}
-    memory["softmax, causal"] = {256: 1, 512: 4, 1024: 16, 2048: 64}
+    once, twice = ({256 * 2**i: size**i for i in range(4)} for size in (2, 4))
+    costs = {n: lengths.Costs(once, once) for n in lengths.FORMS}
+    costs["softmax, causal"] = lengths.Costs(twice, twice)
     return Report(
         {task: {kind: [losses.get(kind, 1.0)] * 2 for kind in KINDS} for task in TASKS},
-        memory,
+        costs,
     )
 
 
@@ -72,6 +76,13 @@ def verdict(report, start):
 def test_verdicts_follow_the_numbers():
     report = made_up(uniform=1.3, elu1=1.1, cosine=1.2, exp=1.02)
     assert verdict(report, "the memory of linear") == "confirmed"
+    assert verdict(report, "the time of linear") == "confirmed"
+    slow = report.costs["linear, bidirectional"]._replace(
+        seconds=report.costs["softmax, causal"].seconds
+    )
+    other = report._replace(costs={**report.costs, "linear, bidirectional": slow})
+    assert verdict(other, "the time of linear") == "refuted"
+    assert verdict(other, "the memory of linear") == "confirmed"
     assert verdict(report, "by cumulative sums") == "refuted"
     assert verdict(report, "causal linear attention with exp") == "confirmed"
     assert verdict(report, "causal linear attention with elu1") == "qualified"

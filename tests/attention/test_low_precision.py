@@ -42,10 +42,15 @@ def longformer(q, k, v):
 
 
 def performer(kind, causal):
-    w = normals(9, 16, D)
+    w = normals(9, 16, D).astype(jnp.bfloat16)
     return lambda q, k, v: forms.performer_attention(
         q, k, v, w.astype(q.dtype), kind=kind, causal=causal
     )
+
+
+def taps(dtype):
+    """Two kernels [3, d, d] of numbers that bfloat16 holds."""
+    return normals(8, 2, 3, D, D).astype(jnp.bfloat16).astype(dtype) / 4
 
 
 LARGE = {
@@ -56,6 +61,7 @@ LARGE = {
     "bigbird": functools.partial(forms.bigbird_attention, KEY, block_size=32),
     "lsh, one bucket": functools.partial(forms.lsh_attention, KEY, n_buckets=1),
     "pooled": functools.partial(forms.pooled_attention, stride=3),
+    "strided": lambda q, k, v: forms.strided_attention(q, k, v, *taps(q.dtype)),
     "double": forms.double_attention,
     "taylor": functools.partial(forms.blockwise_taylor_attention, causal=True),
     "log-linear": forms.log_linear_attention,

@@ -107,7 +107,7 @@ def test_gradients_of_q_k_and_v_equal_those_of_whole_matrices(n) -> None:
     draw = np.random.default_rng(1)
     e = jnp.asarray(draw.normal(size=(3, n)) / np.sqrt(n))
     taps = draw.normal(size=4)
-    kernel = jnp.asarray(taps)[:, None, None] * jnp.eye(4)
+    kernel = jnp.asarray(taps)[:, None, None] * jnp.eye(4)[None]
     mean, strided = matrix(n, 4), matrix(n, 4, taps)
     plain = lambda m: lambda q, k, v: dense_attention(q, m @ k, m @ v)  # noqa: E731
 

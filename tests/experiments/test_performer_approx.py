@@ -143,13 +143,11 @@ def test_a_mean_alone_decides_nothing():
     """The same means as of a confirmed report, with spreads that could be chance."""
     noisy = by_form(np.array([0.2, 1.0, 3.0]), 1.02)
     assert verdicts(errors=noisy, kernels=noisy)[:3] == ["refuted"] * 3
-    one = dict(noisy)
-    sure = by_form(np.array([1.0, 1.02, 0.98]), 2.0)
-    one["positive, iid"] = {**noisy["positive, iid"]}
-    one["positive, orthogonal"] = {**noisy["positive, orthogonal"]}
-    for name in ("positive, iid", "positive, orthogonal"):
-        one[name][32] = sure[name][32]
-    assert verdicts(errors=one)[0] == "qualified"
+    sure, other = by_form(np.array([1.0, 1.02, 0.98]), 2.0), "positive, iid"
+    worse = {**sure, other: {**sure[other], 32: 0.45 * sure[other][32]}}
+    assert verdicts(errors=worse)[0] == "qualified"
+    one = {name: {**noisy[name], 32: sure[name][32]} for name in FORMS}
+    assert verdicts(errors=one)[0] == "refuted"
     steep = {m: DRAWS / m ** np.array([0.2, 0.5, 0.8]) for m in MANY}
     assert verdicts(slopes=steep)[3] == "refuted"
     assert verdicts(unit=np.array([0.1, 2.0]))[4] == "refuted"

@@ -37,7 +37,8 @@ def test_equals_the_oracle_and_its_gradient_the_dense_form_s(n, dilation) -> Non
     options = {"window": 6, "dilation": dilation}
     got = longformer_attention(*arrays, positions, key_mask=keys, **options)
     plain = [np.asarray(x) for x in (*arrays, positions, keys)]
-    assert np.abs(got - oracle.longformer(*plain, **options)).max() < 1e-13
+    if n < 1000:
+        assert np.abs(got - oracle.longformer(*plain, **options)).max() < 1e-13
 
     steps = dilation if isinstance(dilation, tuple) else (dilation,) * heads
     delta = np.arange(n)[:, None] - np.arange(n)[None]
@@ -54,6 +55,7 @@ def test_equals_the_oracle_and_its_gradient_the_dense_form_s(n, dilation) -> Non
     def fast(*arrays):
         return longformer_attention(*arrays, positions, key_mask=keys, **options)
 
+    assert np.abs(got - twin(*arrays)).max() < 1e-13
     grads = [
         jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), tuple(range(6)))(*arrays)
         for f in (fast, twin)

@@ -14,6 +14,7 @@ import pytest
 
 from kexue_jax import attention as forms
 from kexue_jax.positions import rope_frequencies
+from tests.attention.causal_forms import form as causal_form
 
 N, D = 24, 4
 KEY = jax.random.key(1)
@@ -32,11 +33,13 @@ MASK[1, 5] = True
 
 
 class Form(NamedTuple):
-    """f(q, k, v, mask); whether it is causal, and whether k has no part in it."""
+    """f(q, k, v, mask); whether it is causal, whether k has no part in it, and whether
+    the causal product by chunks makes it."""
 
     f: Any
     causal: bool = False
     shared: bool = False
+    by_chunks: bool = False
 
 
 def pairwise(f, **options):
@@ -128,6 +131,7 @@ def rotary(f, **options):
 
 
 LINEAR = (forms.log_linear_attention, forms.efficient_attention)
+CHUNKS = {"by_chunks": True}
 PATTERNS = {
     "local": functools.partial(forms.local_attention, radius=2),
     "atrous": functools.partial(forms.atrous_attention, dilation=3),
@@ -152,16 +156,18 @@ FORMS = {
     "double": Form(keyed(forms.double_attention)),
     "linear": Form(of_features(forms.linear_attention)),
     "linear, causal": Form(
-        of_features(forms.linear_attention, causal=True, chunk_size=8), True
+        of_features(forms.linear_attention, causal=True, chunk_size=8), True, **CHUNKS
     ),
     "recurrent": Form(of_features(forms.recurrent_linear_attention), True),
     "cumulative": Form(of_features(forms.cumulative_linear_attention), True),
     "quadratic": Form(quadratic, True),
     "rotated": Form(rotated(False)),
-    "rotated, causal": Form(rotated(True), True),
+    "rotated, causal": Form(rotated(True), True, **CHUNKS),
     **{f.__name__: Form(keyed(f)) for f in LINEAR},
     **{
-        f"{f.__name__}, causal": Form(keyed(f, causal=True, chunk_size=8), True)
+        f"{f.__name__}, causal": Form(
+            keyed(f, causal=True, chunk_size=8), True, **CHUNKS
+        )
         for f in LINEAR
     },
     **{
@@ -169,7 +175,7 @@ FORMS = {
         for kind in ("positive", "hyperbolic", "trig", "generalized")
     },
     **{
-        f"performer, {kind}, causal": Form(performer(kind, True), True)
+        f"performer, {kind}, causal": Form(performer(kind, True), True, **CHUNKS)
         for kind in ("positive", "hyperbolic", "trig", "generalized")
     },
     "taylor": Form(pairwise(forms.taylor_attention)),
@@ -192,7 +198,18 @@ FORMS = {
 
 @pytest.mark.parametrize("name", FORMS)
 def test_rows_without_keys_are_0_and_no_gradient_meets_what_is_masked(name) -> None:
-    form = FORMS[name]
+    check(FORMS[name])
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, form in FORMS.items() if form.causal and form.by_chunks]
+)
+def test_so_it_is_in_the_form_of_accelerators(name) -> None:
+    with causal_form("together"):
+        check(FORMS[name])
+
+
+def check(form: Form) -> None:
     q, k, v = (normals(seed, 2, N, D) for seed in range(3))
     weights = 1 + normals(3, 2, N, D) ** 2
     mask = jnp.asarray(MASK)

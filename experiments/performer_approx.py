@@ -11,7 +11,7 @@ number, three seeds a training, minutes on two CPU cores.
 
 import dataclasses
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +22,14 @@ from experiments._harness.config import launch, setting
 from experiments._harness.errors import UserError
 from experiments._harness.figures import bars, curves
 from experiments._harness.report import write_report
-from experiments._harness.results import Claim, Table, judge, write_results
+from experiments._harness.results import write_results
 from experiments._harness.workdir import Run, open_run
 from experiments._language import settings
 from experiments._language.settings import LanguageConfig
+from experiments._performer.claims import WIDE, Report, claims, medians, tables
 from experiments._performer.errors import (
     FORMS,
+    kernel_errors,
     kernel_means,
     relative_errors,
     sample,
@@ -42,11 +44,14 @@ class Config(LanguageConfig):
     """All settings of the experiment."""
 
     points: int = setting(
-        2048, "queries and keys of the approximation", minimum=16, maximum=65536
+        4096, "queries and keys of the approximation", minimum=16, maximum=65536
     )
     dim: int = setting(16, "their dimension", minimum=2, maximum=256)
     most: int = setting(1024, "the largest number of features", minimum=32)
     draws: int = setting(15, "draws of the features", minimum=2, maximum=10_000)
+    repeats: int = setting(
+        400, "draws for the error of kernel values", minimum=2, maximum=10**6
+    )
     kernels: int = setting(
         4000, "draws for the bias of one kernel value", minimum=50, maximum=10**6
     )
@@ -67,8 +72,9 @@ class Config(LanguageConfig):
 PRESETS = {
     "smoke": {
         "points": 32,
-        "most": 64,
+        "most": 32,
         "draws": 2,
+        "repeats": 2,
         "kernels": 50,
         "length": 16,
         "width": 16,
@@ -81,7 +87,6 @@ PRESETS = {
         "num_seeds": 1,
     },
     "paper": {
-        "points": 4096,
         "length": 512,
         "width": 512,
         "heads": 8,
@@ -96,29 +101,13 @@ PRESETS = {
 }
 FEW = 16
 SMALL, UNIT = 0.25, 1.0  # deviations of the entries of q and k
-
-
-class Report(NamedTuple):
-    """Relative errors by form and number of features, one a draw, and the rest."""
-
-    errors: dict[str, dict[int, np.ndarray]]
-    slopes: dict[int, np.ndarray]
-    trained: dict[int, np.ndarray]
-    uniform: dict[str, float]
-    unit: np.ndarray
-    bias: dict[int, dict[str, tuple[float, float, float]]]
-    moved: Transfer
-
-    def median(self, form: str) -> np.ndarray:
-        """The median over the draws, by number of features."""
-        return np.array([np.median(found) for found in self.errors[form].values()])
+PAIRS = 64  # of a query and a key, for the error of kernel values
 
 
 def main(config: Config) -> None:
     """Measure, train, judge, draw, report."""
     text = settings.load(config)
     run = open_run(config)
-    features = numbers(config)
     moved = transfer(
         config,
         run,
@@ -129,33 +118,45 @@ def main(config: Config) -> None:
     )
     if not processes.leader():
         return
-    normal = sample(0, n=config.points, d=config.dim, spread=UNIT)
-    small = sample(1, n=config.points, d=config.dim, spread=SMALL)
+    report = measured(config, moved)
+    draw(run, report)
+    facts = {"data": text.source, **times(config)}
+    write_results(run, claims(report, config.tuned), tables(report), facts)
+    print(f"report: {write_report(run.folder)}")
+
+
+def measured(config: Config, moved: Transfer) -> Report:
+    """All errors, of normal entries and of the trained model's."""
+    features, d = numbers(config), config.dim
+    normal = sample(0, n=config.points, d=d, spread=UNIT)
+    small = sample(1, n=config.points, d=d, spread=SMALL)
+    pairs = [x[:PAIRS] for x in small[:2]]
     wide = sample(2, n=min(256, config.points), d=64, spread=UNIT)
-    errors = {
-        name: {
-            m: relative_errors(*normal, kind=kind, rows=rows, m=m, draws=config.draws)
+    errors, kernels = {}, {}
+    for name, (kind, rows) in FORMS.items():
+        form = {"kind": kind, "rows": rows}
+        errors[name] = {
+            m: relative_errors(*normal, m=m, draws=config.draws, **form)
             for m in features
         }
-        for name, (kind, rows) in FORMS.items()
-    }
+        kernels[name] = {
+            m: kernel_errors(*pairs, m=m, draws=config.repeats, **form)
+            for m in features
+        }
     usual: dict[str, Any] = {"kind": "positive", "rows": "chi", "draws": config.draws}
-    report = Report(
+    return Report(
         errors,
+        kernels,
         {m: relative_errors(*small, m=m, **usual) for m in features},
         {m: relative_errors(*moved.heads, m=m, **usual) for m in features},
         {
             "trained model": uniform_error(*moved.heads),
-            "entries N(0, 1), d = 64": uniform_error(*wide),
+            WIDE: uniform_error(*wide),
         },
         relative_errors(*wide, m=256, **usual),
         {d: kernel_means(d, config.kernels) for d in (16, 64)},
         moved,
     )
-    draw(run, report)
-    facts = {"data": text.source, **times(config)}
-    write_results(run, claims(config, report), tables(report), facts)
-    print(f"report: {write_report(run.folder)}")
 
 
 def numbers(config: Config) -> list[int]:
@@ -194,168 +195,18 @@ def _seconds(form: Any, q: jax.Array) -> float:
     return time.perf_counter() - began
 
 
-def slope(errors: dict[int, np.ndarray]) -> float:
-    """The exponent of the number of features, log-log fit of the mean squares."""
-    m = np.log(list(errors))
-    size = [np.log(np.mean(np.square(found))) / 2 for found in errors.values()]
-    return float(np.polyfit(m, size, 1)[0])
-
-
-def claims(config: Config, report: Report) -> list[Claim]:
-    """What article and paper say, and what the card adds."""
-    return [
-        _below(report, "positive, orthogonal", "positive, iid", "orthogonal rows"),
-        _below(report, "positive, orthogonal", "trig, orthogonal", "positive features"),
-        judge(
-            "the error falls as the root of the number of features",
-            {"exponent of m, entries N(0, 1/16)": slope(report.slopes)},
-            rule="log-log fit of the root mean square relative error of the output "
-            "over all numbers of features; confirmed from -0.6 to -0.4",
-            confirmed=lambda m: -0.6 <= next(iter(m.values())) <= -0.4,
-            reported="-1/2",
-            source="arXiv 2009.14794",
-        ),
-        _unit(report),
-        *_bias(report),
-        *_moved(config, report),
-    ]
-
-
-def _below(report: Report, form: str, other: str, named: str) -> Claim:
-    ratio = report.median(form) / report.median(other)
-    return judge(
-        f"{named} err less ({form} against {other})",
-        {"median error / that of the other, by number of features": ratio},
-        rule="relative error of the attention output, normal q and k, median of the "
-        "draws; confirmed if below 1 for every number of features, qualified if in the "
-        "mean",
-        confirmed=lambda m: bool((next(iter(m.values())) < 1).all()),
-        qualified=lambda m: float(next(iter(m.values())).mean()) < 1,
-        reported="smaller error",
-        source="arXiv 2009.14794, figure 4",
-    )
-
-
-def _unit(report: Report) -> Claim:
-    uniform = report.uniform["entries N(0, 1), d = 64"]
-    return judge(
-        "at heads of 64 with entries of deviation 1 and 256 features the estimate is "
-        "worse than the mean of all values",
-        {
-            "relative error": report.unit,
-            "of the mean of all values": uniform,
-        },
-        rule="confirmed if the error exceeds that of the mean in the median",
-        confirmed=lambda m: (
-            float(np.median(m["relative error"])) > m["of the mean of all values"]
-        ),
-    )
-
-
-def _bias(report: Report) -> list[Claim]:
-    found = []
-    for d, rows in report.bias.items():
-        apart = {
-            f"{name}: (mean - exact) / standard error": (mean - exact) / error
-            for name, (mean, error, exact) in rows.items()
-        }
-        found.append(
-            judge(
-                "orthogonal features are unbiased only if the signs of the QR "
-                f"factorization are put right (d = m = {d})",
-                apart,
-                rule="exp(x . x) at x = 1 / (2 sqrt d) in each entry; confirmed if "
-                "LAPACK's signs are 5 standard errors off and the right ones within 4",
-                confirmed=lambda m: (
-                    abs(next(iter(m.values()))) > 5 and abs([*m.values()][-1]) < 4
-                ),
-            )
-        )
-    return found
-
-
-def _moved(config: Config, report: Report) -> list[Claim]:
-    losses = {name: np.array(found) for name, found in report.moved.losses.items()}
-    ratio = losses["Performer, not tuned"] / losses["softmax"]
-    tuned = {
-        name: losses[name] / losses["softmax, trained on"]
-        for name in losses
-        if name.startswith("Performer, tuned")
-    }
-    return [
-        judge(
-            "the weights of a softmax model do not work in a Performer at once",
-            {"held-out loss / that of softmax": ratio},
-            rule="next byte; confirmed from 1.05 on in the mean of the seeds, "
-            "qualified from 1.01 on",
-            confirmed=lambda m: float(next(iter(m.values())).mean()) >= 1.05,
-            qualified=lambda m: float(next(iter(m.values())).mean()) >= 1.01,
-            reported="the outputs are not reproduced",
-            source="kexue.fm/archives/7921",
-        ),
-        judge(
-            "a short training as a Performer recovers most of it",
-            tuned,
-            rule=f"held-out loss over that of softmax after {config.tuned} equal "
-            "steps; fixed rows; confirmed up to 1.02 in the mean, qualified to 1.1",
-            confirmed=lambda m: float(next(iter(m.values())).mean()) <= 1.02,
-            qualified=lambda m: float(next(iter(m.values())).mean()) <= 1.1,
-            reported="short fine-tuning recovers",
-            source="kexue.fm/archives/7921",
-        ),
-    ]
-
-
-def tables(report: Report) -> list[Table]:
-    """Errors by number of features, losses of the trained models, bias."""
-    features = list(report.slopes)
-    rows = [[name, *report.median(name).tolist()] for name in report.errors]
-    for name, found in (
-        ("positive, orthogonal, entries N(0, 1/16)", report.slopes),
-        ("positive, orthogonal, trained model", report.trained),
-    ):
-        rows.append([name, *[float(np.median(found[m])) for m in features]])
-    errors = Table(
-        "Relative error of the output, median of the draws",
-        ["features", *[f"m = {m}" for m in features]],
-        rows,
-    )
-    losses = []
-    for name, values in report.moved.losses.items():
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        losses.append([name, float(np.mean(values)), spread])
-    bias = [
-        [d, name, *row]
-        for d, named in report.bias.items()
-        for name, row in named.items()
-    ]
-    return [
-        errors,
-        Table(
-            "Relative error of the mean of all values",
-            ["queries and keys", "error"],
-            [list(row) for row in report.uniform.items()],
-        ),
-        Table("Held-out loss, nats a byte", ["model", "loss", "spread"], losses),
-        Table(
-            "exp(x . x) from d orthogonal features",
-            ["d", "signs", "mean", "standard error", "exact"],
-            bias,
-        ),
-    ]
-
-
 def draw(run: Run, report: Report) -> None:
     """Errors by number of features; losses of the trained models."""
-    features = list(report.slopes)
-    shown: dict[str, Any] = {
-        name: (features, report.median(name)) for name in list(FORMS)[:6]
-    }
-    trained = [np.median(report.trained[m]) for m in features]
-    shown["positive, orthogonal, trained model"] = (features, trained)
+    features, forms = list(report.slopes), list(FORMS)[:6]
+    shown = {name: (features, medians(report.errors[name])) for name in forms}
+    shown["positive, orthogonal, trained model"] = (features, medians(report.trained))
     options: dict[str, Any] = {"log_x": True, "log_y": True, "markers": True}
+    options["xlabel"] = "number of features"
     path, ylabel = run.path("error.png"), "relative error of the output"
-    curves(path, shown, xlabel="number of features", ylabel=ylabel, **options)
+    curves(path, shown, ylabel=ylabel, **options)
+    shown = {name: (features, medians(found)) for name, found in report.kernels.items()}
+    path, ylabel = run.path("kernel.png"), "relative error of kernel values"
+    curves(path, shown, ylabel=ylabel, **options)
     bars(
         run.path("transfer.png"), {"loss": report.moved.losses}, ylabel="held-out loss"
     )

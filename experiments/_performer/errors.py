@@ -28,13 +28,28 @@ def projection(key: jax.Array, rows: str, *, m: int, d: int) -> jax.Array:
     return attention.orthogonal_projection(key, m=m, d=d, norms=rows)
 
 
-@functools.partial(jax.jit, static_argnames=("kind", "rows", "m"))
-def _outputs(keys: jax.Array, q: Any, k: Any, v: Any, kind: str, rows: str, m: int):
-    def one(key: jax.Array) -> jax.Array:
-        w = projection(key, rows, m=m, d=q.shape[-1])
+@functools.partial(jax.jit, static_argnames=("rows", "m", "d", "draws"))
+def projections(rows: str, *, m: int, d: int, draws: int) -> jax.Array:
+    """Draws [draws, m, d] of the rows, the same ones for every kind of features."""
+    keys = jax.random.split(jax.random.key(m), draws)
+    return jax.lax.map(lambda key: projection(key, rows, m=m, d=d), keys)
+
+
+@functools.partial(jax.jit, static_argnames="kind")
+def _outputs(ws: jax.Array, q: Any, k: Any, v: Any, kind: str) -> jax.Array:
+    def one(w: jax.Array) -> jax.Array:
         return attention.performer_attention(q, k, v, w, kind=kind)
 
-    return jax.lax.map(one, keys)
+    return jax.lax.map(one, ws)
+
+
+@functools.partial(jax.jit, static_argnames="kind")
+def _products(ws: jax.Array, q: jax.Array, k: jax.Array, kind: str) -> jax.Array:
+    def one(w: jax.Array) -> jax.Array:
+        phi = [attention.softmax_features(x, w, kind=kind) for x in (q, k)]
+        return (phi[0] * phi[1]).sum(-1)
+
+    return jax.lax.map(one, ws)
 
 
 def relative_errors(
@@ -49,11 +64,24 @@ def relative_errors(
 ) -> np.ndarray:
     """|estimate - exact| / |exact| of the output (Frobenius), one a draw."""
     exact = attention.blockwise_attention(q, k, v)
-    keys = jax.random.split(jax.random.key(m), draws)
-    found = _outputs(keys, q, k, v, kind, rows, m)
+    ws = projections(rows, m=m, d=q.shape[-1], draws=draws)
+    found = _outputs(ws, q, k, v, kind)
     axes = tuple(range(1, found.ndim))
     squares = jnp.square(found - exact[None]).sum(axes) / jnp.square(exact).sum()
     return np.sqrt(np.asarray(squares, np.float64))
+
+
+def kernel_errors(
+    q: jax.Array, k: jax.Array, *, kind: str, rows: str, m: int, draws: int
+) -> np.ndarray:
+    """Of exp(q_i . k_i / sqrt d), estimate / exact - 1, root mean square over i.
+
+    One a draw of the features.
+    """
+    exact = jnp.exp((q * k).sum(-1) / q.shape[-1] ** 0.5)
+    ws = projections(rows, m=m, d=q.shape[-1], draws=draws)
+    apart = _products(ws, q, k, kind) / exact[None] - 1
+    return np.sqrt(np.asarray(jnp.square(apart).mean(-1), np.float64))
 
 
 def uniform_error(q: jax.Array, k: jax.Array, v: jax.Array) -> float:

@@ -107,8 +107,11 @@ def pooled_attention(
     full = jnp.ones((), bool) if key_mask is None else key_mask
     mask = broadcast(full, (*lead, m))
     some = mean_pool(mask[..., None].astype(jnp.float32), stride=stride)[..., 0] > 0
-    keys, values = (mean_pool(x, stride=stride, key_mask=mask) for x in (k, v))
-    return _attend(q, keys, values, some, factor)
+    dtype = numerics.accumulation_dtype(q)
+    keys, values = (
+        mean_pool(jnp.asarray(x, dtype), stride=stride, key_mask=mask) for x in (k, v)
+    )
+    return _attend(q, keys, values, some, factor).astype(v.dtype)
 
 
 def strided_attention(
@@ -155,8 +158,10 @@ def strided_attention(
         got, wanted = f"shape {kernel_k.shape}", "without empty axes"
         raise checks.fail(name, "kernel_k", got, wanted)
     factor = check_scale(name, scale, q.shape[-1])
-    keys, values = strided_conv(k, kernel_k), strided_conv(v, kernel_v)
-    return _attend(q, keys, values, None, factor)
+    dtype = numerics.accumulation_dtype(q)
+    wide = [jnp.asarray(x, dtype) for x in (k, kernel_k, v, kernel_v)]
+    keys, values = strided_conv(*wide[:2]), strided_conv(*wide[2:])
+    return _attend(q, keys, values, None, factor).astype(v.dtype)
 
 
 def double_attention(

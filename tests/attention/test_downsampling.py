@@ -66,20 +66,62 @@ def test_significance_is_the_column_sum_of_the_weights(n) -> None:
     assert (got[~mask] == 0).all()
 
 
-def test_significance_has_a_gradient_and_linear_memory() -> None:
-    for n in (1, 100):
-        q, k = normals(0, 3, n, 4), normals(1, 3, n, 4)
-        every = jnp.ones((n, n), bool)
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_significance_has_a_gradient(n) -> None:
+    heads = 1 if n == 1000 else 3
+    q, k = normals(0, heads, n, 4), normals(1, heads, n, 4)
+    every = jnp.ones((n, n), bool)
+    got, wanted = (
+        jax.jit(jax.grad(lambda q, k, f=f: jnp.sin(f(q, k)).sum(), (0, 1)))(q, k)
+        for f in (
+            token_significance,
+            lambda q, k: weights(q, k, every).sum((0, 1)),
+        )
+    )
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert np.abs(ours - theirs).max() < 1e-12
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_gradients_of_pools_and_selections_equal_those_of_matrices(n) -> None:
+    """Pooling as a matrix; selection as one, of who ranks where."""
+    x, score = normals(0, n, 4), np.random.default_rng(1).normal(size=n)
+    mask = np.random.default_rng(2).random(n) < 0.7
+    place = np.arange(n)
+    kept = np.where(mask, score, -np.inf)
+    kept[0] = np.inf
+    ahead = (kept[None] > kept[:, None]) | (
+        (kept[None] == kept[:, None]) & (place[None] < place[:, None])
+    )
+    rank, keep = ahead.sum(1), -(-n // 2)
+    ranks = jnp.asarray(np.eye(n)[rank])
+    chosen = jnp.asarray(np.eye(n)[np.flatnonzero(rank < keep)])
+    groups = np.zeros((-(-n // 3), n))
+    groups[place // 3, place] = mask
+    groups = jnp.asarray(groups / np.maximum(groups.sum(1, keepdims=True), 1))
+    options, score = {"key_mask": jnp.asarray(mask)}, jnp.asarray(score)
+    for fast, twin in (
+        (lambda x, r: mean_pool(x, stride=3, **options), lambda x, r: groups @ x),
+        (
+            lambda x, r: soft_select_tokens(x, score, r, **options),
+            lambda x, r: (ranks @ r)[:, None] * x,
+        ),
+        (
+            lambda x, r: select_tokens(x, score, keep=keep, **options).x,
+            lambda x, r: chosen @ x,
+        ),
+    ):
         got, wanted = (
-            jax.jit(jax.grad(lambda q, k, f=f: jnp.sin(f(q, k)).sum(), (0, 1)))(q, k)
-            for f in (
-                token_significance,
-                lambda q, k, every=every: weights(q, k, every).sum((0, 1)),
+            jax.jit(jax.grad(lambda *a, f=f: jnp.sin(f(*a)).sum(), (0, 1)))(
+                x, normals(3, n)
             )
+            for f in (fast, twin)
         )
         for ours, theirs in zip(got, wanted, strict=True):
-            assert np.abs(ours - theirs).max() < 1e-12
+            assert np.abs(ours - theirs).max() < 1e-13
 
+
+def test_significance_has_linear_memory() -> None:
     def peak(n):
         q = jnp.ones((2, n, 8), jnp.float32)
         compiled = jax.jit(token_significance).lower(q, q).compile()

@@ -51,6 +51,7 @@ def test_cosine_kernel_is_close_to_uniform() -> None:
     # The card: at d = 64 the weights' entropy is 0.008 nats below that of a mean.
     q, k = RNG.normal(size=(2, 2000, 64))
     weights = np.asarray(cosine_features(q) @ cosine_features(k).mT)
+    assert (weights - 1).std() == pytest.approx(1 / 8, rel=0.01)  # 1 / sqrt(d)
     p = weights / weights.sum(-1, keepdims=True)
     entropy = -(p * np.log(p)).sum(-1).mean()
     assert 0.006 < np.log(2000) - entropy < 0.010

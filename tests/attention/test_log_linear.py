@@ -19,7 +19,7 @@ from kexue_jax.attention import (
     quadratic_linear_attention,
 )
 from kexue_jax.attention._running import Keys, by_chunks, start_state
-from tests.attention.causal_forms import close, form
+from tests.attention.causal_forms import FORMS, close, form, prefill_and_steps
 from tests.attention.test_linear import value_and_gradient
 from tests.oracles import linear_attention as oracle
 
@@ -56,10 +56,8 @@ def plain(f, seen):
 
 
 @BOTH
-@pytest.mark.parametrize(
-    ("n", "name"),
-    [(1, "loop"), (2, "loop"), (63, "loop"), (100, "loop"), (63, "together")],
-)
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("n", [1, 2, 63, 100])
 def test_masks_prefixes_and_gradients(f, n, name) -> None:
     rng = np.random.default_rng(1)
     mask, prefix = rng.random((2, 1, n)) < 0.6, rng.integers(0, n // 2 + 1, (2, 1))
@@ -83,7 +81,31 @@ def test_gradient_at_length_1000(f) -> None:
     seen = jnp.asarray(oracle.pairs(1000, 1000, causal=True))
     fast = functools.partial(f, causal=True)
     wanted = value_and_gradient(plain(f, seen), data)
+    for name in FORMS:
+        with form(name):
+            assert close(value_and_gradient(fast, data), wanted, 1e-11)
+
+
+@BOTH
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_gradients_in_both_directions(f, n) -> None:
+    mask = np.random.default_rng(1).random((2, n)) < 0.6
+    seen = jnp.asarray(oracle.pairs(n, n, causal=False, key_mask=mask, lead=(2,)))
+    data = tuple(map(jnp.asarray, inputs(n, 2, m=3)))
+    fast = functools.partial(f, key_mask=jnp.asarray(mask))
+    wanted = value_and_gradient(plain(f, seen), data)
     assert close(value_and_gradient(fast, data), wanted, 1e-11)
+
+
+@BOTH
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_gradients_through_a_prefill_and_steps(f, n) -> None:
+    data = tuple(map(jnp.asarray, inputs(n, 2, m=3)))
+    seen = jnp.asarray(oracle.pairs(n, n, causal=True))
+    call = functools.partial(f, causal=True, chunk_size=16, return_state=True)
+    decoded = functools.partial(prefill_and_steps, call, STEPS[f])
+    wanted = value_and_gradient(plain(f, seen), data)
+    assert close(value_and_gradient(decoded, data), wanted, 1e-11)
 
 
 def is_safe(k, v, chunk: int) -> bool:

@@ -21,18 +21,26 @@ def inputs(n, g=0, heads=3, seed=0):
     return arrays
 
 
-@pytest.mark.parametrize("dilation", [1, 3, (1, 3, 1)])
-@pytest.mark.parametrize("n", [2, 63, 100])
+@pytest.mark.parametrize(
+    ("n", "dilation"),
+    [
+        (1, 1),
+        *((n, dilation) for n in (2, 63, 100) for dilation in (1, 3, (1, 3, 1))),
+        (1000, 3),
+    ],
+)
 def test_equals_the_oracle_and_its_gradient_the_dense_form_s(n, dilation) -> None:
-    positions = jnp.array([n - 1, 0])
-    arrays = inputs(n, 2)
-    keys = jnp.asarray(np.random.default_rng(1).random((2, 3, n)) < 0.8)
+    positions = jnp.array([n - 1, 0]) if n > 1 else jnp.array([0])
+    heads = 1 if n == 1000 else 3
+    arrays = inputs(n, len(positions), heads)
+    keys = jnp.asarray(np.random.default_rng(1).random((2, heads, n)) < 0.8)
     options = {"window": 6, "dilation": dilation}
     got = longformer_attention(*arrays, positions, key_mask=keys, **options)
     plain = [np.asarray(x) for x in (*arrays, positions, keys)]
-    assert np.abs(got - oracle.longformer(*plain, **options)).max() < 1e-13
+    if n < 1000:
+        assert np.abs(got - oracle.longformer(*plain, **options)).max() < 1e-13
 
-    steps = dilation if isinstance(dilation, tuple) else (dilation,) * 3
+    steps = dilation if isinstance(dilation, tuple) else (dilation,) * heads
     delta = np.arange(n)[:, None] - np.arange(n)[None]
     near = np.stack([(delta % s == 0) & (np.abs(delta) <= 3 * s) for s in steps])
     near[..., np.asarray(positions)] = True
@@ -47,8 +55,9 @@ def test_equals_the_oracle_and_its_gradient_the_dense_form_s(n, dilation) -> Non
     def fast(*arrays):
         return longformer_attention(*arrays, positions, key_mask=keys, **options)
 
+    assert np.abs(got - twin(*arrays)).max() < 1e-13
     grads = [
-        jax.grad(lambda *a, f=f: jnp.sum(jnp.cos(f(*a))), tuple(range(6)))(*arrays)
+        jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), tuple(range(6)))(*arrays)
         for f in (fast, twin)
     ]
     for ours, theirs in zip(*grads, strict=True):

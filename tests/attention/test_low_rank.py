@@ -1,5 +1,7 @@
 """Linformer and its kin: closed forms, sharing, masks, convexity, rank, cost."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,6 @@ from kexue_jax.attention import (
     dense_attention,
     double_attention,
     linformer_attention,
-    mean_pool,
     pooled_attention,
     strided_attention,
 )
@@ -87,12 +88,78 @@ def test_awkward_lengths_equal_the_oracle(n) -> None:
         oracle.strided_conv(x, w) for x, w in zip(arrays[1:], kernels, strict=True)
     ]
     assert np.abs(got - oracle.attention(arrays[0], *short)[0]).max() < 1e-12
-    grads = jax.grad(
-        lambda *a: jnp.cos(pooled_attention(*a, stride=4)).sum(), (0, 1, 2)
+
+
+def matrix(n, stride, taps=None):
+    """The mixtures [ceil(n / stride), n] that pool; or each by its own row of taps."""
+    found = np.zeros((-(-n // stride), n))
+    for i in range(n):
+        found[i // stride, i] = 1 if taps is None else taps[i % stride]
+    if taps is None:
+        found /= found.sum(1, keepdims=True)
+    return jnp.asarray(found)
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_gradients_of_q_k_and_v_equal_those_of_whole_matrices(n) -> None:
+    """Mixtures written out as matrices, attention by all of its weights."""
+    arrays = inputs(n, lead=())
+    draw = np.random.default_rng(1)
+    e = jnp.asarray(draw.normal(size=(3, n)) / np.sqrt(n))
+    taps = draw.normal(size=4)
+    kernel = jnp.asarray(taps)[:, None, None] * jnp.eye(4)[None]
+    mean, strided = matrix(n, 4), matrix(n, 4, taps)
+    plain = lambda m: lambda q, k, v: dense_attention(q, m @ k, m @ v)  # noqa: E731
+
+    def gather(c, b, v):
+        return jax.nn.softmax(c, -1) @ (jax.nn.softmax(b, 0).T @ v)
+
+    for fast, twin in (
+        (functools.partial(pooled_attention, stride=4), plain(mean)),
+        (lambda *a: strided_attention(*a, kernel, kernel), plain(strided)),
+        (lambda *a: linformer_attention(*a, e), plain(e)),
+        (double_attention, gather),
+    ):
+        assert_same_gradients(fast, twin, arrays)
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_gradients_of_projections_and_kernels(n) -> None:
+    q, k, v = inputs(n, lead=())
+    draw = np.random.default_rng(1)
+    mixtures = jnp.asarray(draw.normal(size=(2, 3, n)) / np.sqrt(n))
+    kernels = jnp.asarray(draw.normal(size=(2, 4, 4, 4)))
+
+    def strided(x, kernel):
+        # Group I, tap t: token 4 I + t, where there is one.
+        found = jnp.zeros((-(-n // 4), 4))
+        for t in range(4):
+            taken = x[t::4] @ kernel[t]
+            found = found.at[: len(taken)].add(taken)
+        return found
+
+    def mixed(e, f):
+        return jax.nn.softmax(q @ (e @ k).T / 2, -1) @ (f @ v)
+
+    assert_same_gradients(
+        lambda e, f: linformer_attention(q, k, v, e, f), mixed, mixtures
     )
-    pooled = [mean_pool(x, stride=4) for x in (k, v)]
-    twin = jax.grad(lambda q: jnp.cos(dense_attention(q, *pooled)).sum())(q)
-    assert np.abs(grads(q, k, v)[0] - twin).max() < 1e-12
+    assert_same_gradients(
+        lambda a, b: strided_attention(q, k, v, a, b),
+        lambda a, b: dense_attention(q, strided(k, a), strided(v, b)),
+        kernels,
+    )
+
+
+def assert_same_gradients(fast, twin, arrays):
+    places = tuple(range(len(arrays)))
+    got, wanted = (
+        jax.jit(jax.grad(lambda *a, f=f: jnp.sin(f(*a)).sum(), places))(*arrays)
+        for f in (fast, twin)
+    )
+    for ours, theirs in zip(got, wanted, strict=True):
+        scale = max(1.0, float(np.abs(theirs).max()))
+        assert np.abs(ours - theirs).max() < 1e-12 * scale
 
 
 def test_flops_are_linear_in_the_length() -> None:

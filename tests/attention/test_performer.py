@@ -19,7 +19,7 @@ from kexue_jax.attention import (
     performer_step,
     softmax_features,
 )
-from tests.attention.causal_forms import close, form
+from tests.attention.causal_forms import FORMS, close, form, prefill_and_steps
 from tests.attention.test_linear import value_and_gradient
 from tests.attention.test_projections import CARD_X, CARD_Y, X, Y, estimates, many
 from tests.oracles import linear_attention as oracle
@@ -109,13 +109,44 @@ def test_relative_error_at_small_norms_and_at_unit_norms() -> None:
     truth = np.exp(0.0625 * q @ k.T / 8)
     relative = np.asarray(phi[0] @ phi[1].mT) / truth - 1
     assert 0.003 < (relative**2).mean() < 0.010
-    for sigma, worse in ((0.25, False), (1.0, True)):
+    # At 0.5 and 1 the card: 0.39 and 2.2 to 2.6 beside 0.24 and 0.78 of the average.
+    for sigma, low, high, average in (
+        (0.25, 0.04, 0.06, 0.06),
+        (0.5, 0.33, 0.45, 0.24),
+        (1.0, 1.9, 2.9, 0.78),
+    ):
         a, b = (jnp.asarray(sigma * x) for x in (q, k))
         wanted = dense_attention(a, b, v)
         norm = float(jnp.linalg.norm(wanted))
         ours = float(jnp.linalg.norm(performer_attention(a, b, v, w) - wanted)) / norm
         mean = float(jnp.linalg.norm(v.mean(0, keepdims=True) - wanted)) / norm
-        assert (ours > mean) == worse
+        assert low <= ours < high
+        assert mean == pytest.approx(average, abs=0.02)
+
+
+def test_the_number_of_features_for_an_error_does_not_grow_with_the_length() -> None:
+    """The paper's uniform bound, with a constant of 4 and vectors of norm up to R = 1:
+
+    m = 4 (d / delta^2) log(4 d^(3/4) R / delta), delta = eps exp(-R^2 / sqrt(d)).
+    """
+    d, eps = 4, 0.5
+    delta = eps * math.exp(-(d**-0.5))
+    m = math.ceil(4 * d / delta**2 * math.log(4 * d**0.75 / delta))
+    w = many(lambda k: orthogonal_projection(k, m=m, d=d), draws=40)
+    x = np.random.default_rng(0).normal(size=(2, 2000, d))
+    x = jnp.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1))
+    exact = np.exp(np.asarray((x[0] * x[1]).sum(-1)) / 2)
+
+    @jax.jit
+    @jax.vmap
+    def kernel(w):
+        phi = [softmax_features(y, w) for y in x]
+        return (phi[0] * phi[1]).sum(-1)
+
+    worst = np.maximum.accumulate(np.abs(np.asarray(kernel(w)) - exact), 1)
+    medians = [float(np.median(worst[:, n - 1])) for n in (125, 500, 2000)]
+    assert (worst[:, -1] <= eps).mean() > 0.5
+    assert medians[2] < 1.5 * medians[0]
 
 
 def plain(kind, seen):
@@ -131,13 +162,9 @@ def plain(kind, seen):
     return f
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("n", "name", "kind"),
-    [
-        *((n, "loop", kind) for n in (1, 2, 100) for kind in ("positive", "trig")),
-        *((63, "loop", kind) for kind in KINDS),
-        (63, "together", "positive"),
-    ],
+    ("n", "name"), [*((n, "loop") for n in (1, 2, 63, 100)), (63, "together")]
 )
 def test_causal_masks_and_gradients(n, name, kind) -> None:
     rng = np.random.default_rng(1)
@@ -159,7 +186,32 @@ def test_gradient_at_length_1000(kind) -> None:
     seen = jnp.asarray(oracle.pairs(1000, 1000, causal=True))
     fast = functools.partial(performer_attention, kind=kind, causal=True)
     wanted = value_and_gradient(plain(kind, seen), data)
-    assert close(value_and_gradient(fast, data), wanted, 1e-10)
+    for name in FORMS:
+        with form(name):
+            assert close(value_and_gradient(fast, data), wanted, 1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_gradients_in_both_directions_and_of_decoding(n, kind) -> None:
+    """Bidirectional with masked keys; and a prefill, then token by token."""
+    *rows, w = inputs(n, scale=0.2)
+    mask = jnp.asarray(np.random.default_rng(1).random(n) < 0.6)
+    call = functools.partial(performer_attention, kind=kind, chunk_size=16)
+    step = functools.partial(performer_step, kind=kind)
+
+    def decoded(q, k, v, w):
+        return prefill_and_steps(
+            lambda *x: call(*x, w, causal=True, return_state=True),
+            lambda state, *x: step(state, *x, w),
+            *(q, k, v),
+        )
+
+    causal = jnp.asarray(oracle.pairs(n, n, causal=True))
+    masked = functools.partial(call, key_mask=mask)
+    for fast, seen in ((masked, jnp.broadcast_to(mask, (n, n))), (decoded, causal)):
+        wanted = value_and_gradient(plain(kind, seen), (*rows, w))
+        assert close(value_and_gradient(fast, (*rows, w)), wanted, 1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -223,7 +275,9 @@ def test_published_form_becomes_the_mean_at_large_norms_and_ours_does_not() -> N
     v = jnp.asarray(rng.normal(size=(256, 8)), jnp.float32)
     w = orthogonal_projection(jax.random.key(1), m=256, d=64)
     mean = jnp.broadcast_to(v.mean(0, keepdims=True), v.shape)
-    assert float(jnp.abs(published(q, k, v, w) - mean).max()) < 1e-5
+    for eps in (1e-4, 1e-6):  # of the feature function, of the public builder
+        form = published(q, k, v, w, eps)
+        assert float(jnp.abs(form - mean).max()) < 2e-6
     assert float(jnp.abs(performer_attention(q, k, v, w) - mean).max()) > 0.5
 
 

@@ -67,6 +67,14 @@ def test_quantiles_of_chi(d) -> None:
     np.testing.assert_allclose(chi_quantiles(shares, d), wanted, rtol=1e-9)
 
 
+def raw_projection(key, d):
+    """Orthogonal rows with the signs that LAPACK's factorization leaves."""
+    key_q, key_n = jax.random.split(key)
+    q, _ = jnp.linalg.qr(jax.random.normal(key_q, (d, d), jnp.float32))
+    norms = jnp.linalg.norm(jax.random.normal(key_n, (d, d), jnp.float32), axis=-1)
+    return q.T * norms[:, None]
+
+
 @pytest.mark.parametrize("d", [16, 64])
 def test_unbiased_with_the_sign_of_qr_and_biased_without(d) -> None:
     # x = y of norm 1/2, exp(x.y) = 1.2840; the card: 1.10 raw at d = 16, 1.19 at 64.
@@ -77,15 +85,20 @@ def test_unbiased_with_the_sign_of_qr_and_biased_without(d) -> None:
     mean, error = mean_and_error(estimates(w, x, x))
     assert abs(mean - truth) < 5 * error
 
-    def raw(key):
-        key_q, key_n = jax.random.split(key)
-        q, _ = jnp.linalg.qr(jax.random.normal(key_q, (d, d), jnp.float32))
-        norms = jnp.linalg.norm(jax.random.normal(key_n, (d, d), jnp.float32), axis=-1)
-        return q.T * norms[:, None]
-
+    raw = functools.partial(raw_projection, d=d)
     mean, error = mean_and_error(estimates(many(raw, draws=draws), x, x))
     assert truth - mean > 10 * error
     assert mean == pytest.approx({16: 1.098, 64: 1.192}[d], abs=0.03)
+
+
+def test_waves_do_not_show_the_bias_of_raw_signs() -> None:
+    # cos(w . (x - y)) is even in w, so that E[Q_jj] < 0 does not matter to it.
+    x, y = jnp.full(16, 0.125), jnp.full(16, 0.125).at[::2].set(-0.05)
+    w = many(functools.partial(raw_projection, d=16))
+    mean, error = mean_and_error(estimates(w, x, y, "trig"))
+    assert abs(mean - np.exp(float(x @ y))) < 5 * error
+    mean, error = mean_and_error(estimates(w, x, y, "positive"))
+    assert abs(mean - np.exp(float(x @ y))) > 8 * error
 
 
 def test_independent_rows_are_unbiased() -> None:

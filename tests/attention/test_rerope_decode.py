@@ -61,6 +61,44 @@ def test_both_caches_equal_the_whole_attention(window, leak, interleaved) -> Non
         assert (cache.k == k).all()
 
 
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_gradients_through_a_prompt_and_steps(n) -> None:
+    """Of queries, keys, values, frequencies and leak, by both caches."""
+    q, k, v = qkv(n, heads=2, groups=1)
+    prompt = max(0, n - 6)
+    weights = jnp.asarray(RNG.normal(size=(2, n - prompt, 5)))
+    tail = lambda *arrays: [x[:, prompt:] for x in arrays]  # noqa: E731
+
+    def dual(q, k, v, **options):
+        cache = rerope_cache(k[:, :prompt], v[:, :prompt], size=n, **options)
+        step = functools.partial(rerope_decode_step, **options)
+        return decoded(step, cache, *tail(q, k, v))[1]
+
+    def raw(q, k, v, **options):
+        room = ((0, 0), (0, n - prompt), (0, 0))
+        start = (jnp.pad(x[:, :prompt], room) for x in (k, v))
+        cache = RawKeyCache(*start, jnp.int32(prompt))
+        step = functools.partial(raw_decode_step, **options)
+        return decoded(step, cache, *tail(q, k, v))[1]
+
+    def whole(q, k, v, **options):
+        return tail(dense_rerope_attention(q, k, v, **options))[0]
+
+    def slopes(form):
+        def total(q, k, v, freqs, leak):
+            out = form(q, k, v, freqs=freqs, leak=leak, window=4)
+            return (weights * out).sum()
+
+        of_all = jax.jit(jax.grad(total, (0, 1, 2, 3, 4)))
+        return of_all(q, k, v, FREQS, jnp.asarray(2.5))
+
+    wanted = slopes(whole)
+    for form in (dual, raw):
+        for ours, theirs in zip(slopes(form), wanted, strict=True):
+            bound = 1e-11 * max(1.0, float(np.abs(theirs).max()))
+            assert np.abs(ours - theirs).max() < bound
+
+
 def test_the_dual_cache_of_a_prompt_is_that_of_its_steps() -> None:
     _, k, v = qkv(23)
     options = {"freqs": FREQS, "leak": 3.0, "window": 5}

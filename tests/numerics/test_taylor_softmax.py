@@ -176,7 +176,7 @@ def test_where_drops_entries_and_empty_rows_are_0_without_gradient() -> None:
     assert (logs[~where] == -jnp.inf).all()
     assert gap(jnp.exp(logs), p) < 1e-14
     for form in (
-        lambda x: (taylor_softmax(x, where=where) ** 2).sum(),
+        lambda x: jnp.sin(taylor_softmax(x, where=where)).sum(),
         lambda x: jnp.where(where, log_taylor_softmax(x, where=where), 0).sum(),
     ):
         slope = np.asarray(jax.grad(form)(x))

@@ -39,6 +39,24 @@ def test_first_rows_are_the_table_bit_for_bit(dtype) -> None:
         assert not (0.4 * u[:1] + 0.6 * u == p).all()
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e4])
+def test_bfloat16_rows_are_rounded_once(factor) -> None:
+    # 512 rows to 4,096: differences of rows that are near each other.
+    p = (factor * (7 + table(512, 4))).astype(jnp.bfloat16)
+    ids = jnp.arange(4096)
+    exact = oracle.hierarchical(np.asarray(p, np.float64), np.asarray(ids))
+
+    def roundings(got) -> float:
+        assert got.dtype == jnp.bfloat16
+        apart = np.abs(np.asarray(got, np.float64) - exact)
+        return float((apart / np.abs(exact)).max() * 2**8)
+
+    assert roundings(hierarchical_positions(p, 4096)) < 1.01
+    assert roundings(hierarchical_lookup(p, ids)) < 1.01
+    c = jnp.asarray(2 / 3, jnp.bfloat16)
+    assert roundings(p[ids % 512] + c * (p[ids // 512] - p[:1])) > 1.2
+
+
 def test_thousand_random_tables_equal_the_articles_form() -> None:
     count, n, d = 1000, 5, 3
     tables = jnp.asarray(RNG.normal(size=(count, n, d)))

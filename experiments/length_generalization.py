@@ -31,7 +31,7 @@ from experiments._generalization.methods import (
     Training,
     trainings,
 )
-from experiments._generalization.rules import network, tested_positions
+from experiments._generalization.rules import network, positions_at_test
 from experiments._generalization.tasks import TASKS
 from experiments._generalization.training import Judge, answer_loss
 from experiments._harness import lists, processes
@@ -228,7 +228,7 @@ class Bench:
             params = self.trainer(self.model.init, seed, given=given, part=part)
             for name, test in training.tests.items():
                 for n, asked in self.questions.items():
-                    turns = tested_positions(
+                    turns = positions_at_test(
                         test.turns,
                         asked.shape[-1] // 2,
                         self.width,

@@ -6,7 +6,7 @@ from experiments._generalization.rules import Rule, hwfa, rule
 
 
 class Test(NamedTuple):
-    """A rule at the test, and its positions: a kind of ``rules.tested_positions``."""
+    """A rule at the test, and its positions: a kind of ``rules.positions_at_test``."""
 
     rule: Rule
     turns: str = "plain"

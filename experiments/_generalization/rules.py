@@ -82,19 +82,8 @@ def network(
 
     def build(chosen: Rule, tokens: Any, turns: Any) -> models.Model:
         def attend(q: Any, k: Any, v: Any, layer: int) -> jax.Array:
-            kept = tokens != task.pad
-            factor = log_n_factor(chosen, kept, train_length, layer)
-            return attention.dense_rerope_attention(
-                q * factor[:, None, :, None].astype(q.dtype),
-                k,
-                v,
-                freqs=chosen.freqs * chosen.rotary[layer],
-                window=chosen.window if bent else None,
-                positions=jnp.broadcast_to(turns, kept.shape)[:, None],
-                causal=False,
-                interleaved=False,
-                mask=seen(chosen, kept, layer)[:, None],
-            )
+            read = Read(tokens != task.pad, turns, train_length, bent)
+            return attention_by(chosen, read, layer, q, k, v)
 
         return models.transformer(
             vocabulary=task.vocabulary,
@@ -111,6 +100,33 @@ def network(
 
     row = jnp.zeros((1, 1), jnp.int32)
     return models.Model(build(rule(sizes), row, row).init, apply)
+
+
+class Read(NamedTuple):
+    """What is read: no padding where ``kept`` [b, n], positions [b, n] or [n], T."""
+
+    kept: jax.Array
+    turns: jax.Array
+    train_length: int
+    bent: bool
+
+
+def attention_by(
+    chosen: Rule, read: Read, layer: int, q: Any, k: Any, v: Any
+) -> jax.Array:
+    """Softmax attention of q, k, v [b, h, n, d] in a layer, by a rule."""
+    factor = log_n_factor(chosen, read.kept, read.train_length, layer)
+    return attention.dense_rerope_attention(
+        q * factor[:, None, :, None].astype(q.dtype),
+        k,
+        v,
+        freqs=chosen.freqs * chosen.rotary[layer],
+        window=chosen.window if read.bent else None,
+        positions=jnp.broadcast_to(read.turns, read.kept.shape)[:, None],
+        causal=False,  # the mask says what is seen
+        interleaved=False,
+        mask=seen(chosen, read.kept, layer)[:, None],
+    )
 
 
 def seen(chosen: Rule, kept: jax.Array, layer: int) -> jax.Array:
@@ -162,7 +178,7 @@ def drawn_positions(
     return jax.lax.switch(chosen.drawn, ways, keys, sizes)
 
 
-def tested_positions(kind: str, n: int, train_length: int, longest: int) -> jax.Array:
+def positions_at_test(kind: str, n: int, train_length: int, longest: int) -> jax.Array:
     """Positions of n tokens at the test: "plain", "spaced" or "compressed".
 
     0, 1, ...; evenly spaced ones of 0 .. longest - 1; or of 0 .. T - 1 where n is more

@@ -327,6 +327,14 @@ def test_each_claim_is_refuted_where_it_is_false(change, text) -> None:
     assert verdicts(world(**named))[0][text] == "refuted"
 
 
+def test_half_of_the_skill_parts_failing_from_extrapolating() -> None:
+    fails, holds = "RoPE fails at 128 letters", "ReRoPE extrapolates to 128 letters"
+    for accuracy, expected in ((0.72, "confirmed"), (0.78, "qualified")):
+        assert verdicts(world(RoPE=accuracy))[0][fails] == expected
+    for accuracy, expected in ((0.72, "qualified"), (0.78, "confirmed")):
+        assert verdicts(world(ReRoPE=accuracy))[0][holds] == expected
+
+
 def test_rerope_that_loses_at_n_is_told() -> None:
     report = world()
     for found in report.accuracy.values():

@@ -222,6 +222,17 @@ def _skills(report: Report, test: str, tasks: Sequence[str], length: int) -> Mea
     return {task: report.skill(task, test, length) for task in tasks}
 
 
+def _compared(
+    report: Report, asked: Question, tasks: Sequence[str], length: int
+) -> Measured:
+    """The skill of the test less that of the base; one below a blind guess is 0."""
+    upper, lower = (
+        _skills(report, test, tasks, length) for test in (asked.test, asked.base)
+    )
+    pairs = ((task, (upper[task], lower[task])) for task in tasks)
+    return {task: np.maximum(a, 0) - np.maximum(b, 0) for task, (a, b) in pairs}
+
+
 def _row(asked: Question, measured: Measured, **rules: Any) -> Claim:
     about = {"reported": asked.reported, "source": asked.source}
     return judge(asked.text, measured, **about, **rules)
@@ -242,13 +253,10 @@ def _fails(report: Report, asked: Question, tasks: Sequence[str]) -> Claim:
 
 def _extrapolates(report: Report, asked: Question, tasks: Sequence[str]) -> Claim:
     near = _skills(report, report.trained[asked.test], tasks, report.near)
-    base = _skills(report, asked.base, tasks, report.far)
+    better = _compared(report, asked, tasks, report.far).values()
 
     def kept(m: Measured) -> bool:
         return spread.everywhere(m[t] - KEPT * near[t] for t in tasks)
-
-    def better(m: Measured) -> list[np.ndarray]:
-        return [m[t] - base[t] for t in tasks]
 
     return _row(
         asked,
@@ -256,38 +264,32 @@ def _extrapolates(report: Report, asked: Question, tasks: Sequence[str]) -> Clai
         rule=f"skill at {report.far} letters {ON_LEARNED}; confirmed if on each it is "
         f"above {KEPT} of that at N and above that of {asked.base} by two standard "
         "errors of the seeds, qualified if above the latter on one and as surely "
-        "below on none",
-        confirmed=lambda m: kept(m) and spread.everywhere(better(m)),
-        qualified=lambda m: spread.somewhere(better(m)),
+        "below on none; beside another a skill below 0 is 0",
+        confirmed=lambda m: kept(m) and spread.everywhere(better),
+        qualified=lambda m: spread.somewhere(better),
     )
 
 
 def _above(report: Report, asked: Question, tasks: Sequence[str]) -> Claim:
-    upper, lower = (
-        _skills(report, test, tasks, report.far) for test in (asked.test, asked.base)
-    )
     return _row(
         asked,
-        {task: upper[task] - lower[task] for task in tasks},
+        _compared(report, asked, tasks, report.far),
         rule=f"skill at {report.far} letters of {asked.test} less that of "
-        f"{asked.base}, {ON_LEARNED}; confirmed if above 0 by two standard errors of "
-        "the seeds on each, qualified if on one and as surely below on none",
+        f"{asked.base}, one below 0 as 0, {ON_LEARNED}; confirmed if above 0 by two "
+        "standard errors of the seeds on each, qualified if on one and as surely "
+        "below on none",
         confirmed=lambda m: spread.everywhere(m.values()),
         qualified=lambda m: spread.somewhere(m.values()),
     )
 
 
 def _no_loss(report: Report, asked: Question, tasks: Sequence[str]) -> Claim:
-    upper, lower = (
-        _skills(report, test, tasks, report.near) for test in (asked.test, asked.base)
-    )
-
     def within(m: Measured, margin: float) -> bool:
         return all(spread.not_below(values, margin) for values in m.values())
 
     return _row(
         asked,
-        {task: upper[task] - lower[task] for task in tasks},
+        _compared(report, asked, tasks, report.near),
         rule=f"skill at N of {asked.test} less that of {asked.base}, {ON_LEARNED}; "
         "confirmed if on each no more than 0.02 below by two standard errors of the "
         "seeds, qualified 0.1",

@@ -335,6 +335,16 @@ def test_half_of_the_skill_parts_failing_from_extrapolating() -> None:
         assert verdicts(world(ReRoPE=accuracy))[0][holds] == expected
 
 
+def test_what_is_below_a_blind_guess_is_not_better_than_what_is_further_below() -> None:
+    report, text = world(), "ReRoPE sees more than a window of T"
+    report.accuracy["bucket_sort"][REROPE][128] = [0.4, 0.41, 0.39]
+    report.accuracy["bucket_sort"][WINDOW][128] = [0.1, 0.1, 0.1]
+    assert verdicts(report)[0][text] == "qualified"
+    report.accuracy["even_pairs"][REROPE][128] = [0.45, 0.45, 0.45]
+    report.accuracy["even_pairs"][WINDOW][128] = [0.2, 0.2, 0.2]
+    assert verdicts(report)[0][text] == "refuted"
+
+
 def test_rerope_that_loses_at_n_is_told() -> None:
     report = world()
     for found in report.accuracy.values():

@@ -1,4 +1,4 @@
-"""The settings of an experiment that trains small models of bytes."""
+"""The settings of an experiment that trains small models of sequences."""
 
 import dataclasses
 from typing import Any
@@ -8,11 +8,9 @@ from experiments._harness.data_text import TEXTS, TextData, load_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LanguageConfig(TrainingConfig):
-    """Text, network and length of the trainings."""
+class SequenceConfig(TrainingConfig):
+    """Network and length of the trainings."""
 
-    dataset: str = setting("stdlib", "text to learn", choices=TEXTS)
-    data_dir: str = setting("none", "folder of the text files", shapes_run=False)
     length: int = setting(64, "bytes a model is trained on", minimum=2, maximum=65536)
     width: int = setting(96, "width of the model", minimum=1, maximum=8192)
     heads: int = setting(3, "heads, a divisor of --width", minimum=1, maximum=256)
@@ -26,7 +24,15 @@ class LanguageConfig(TrainingConfig):
     num_seeds: int = setting(3, "seeds, from --seed on", minimum=1, maximum=99)
 
 
-def sizes(config: LanguageConfig) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LanguageConfig(SequenceConfig):
+    """Text, network and length of the trainings."""
+
+    dataset: str = setting("stdlib", "text to learn", choices=TEXTS)
+    data_dir: str = setting("none", "folder of the text files", shapes_run=False)
+
+
+def sizes(config: SequenceConfig) -> dict[str, Any]:
     """The sizes of the network, for ``models.transformer``."""
     return {"width": config.width, "heads": config.heads, "layers": config.layers}
 

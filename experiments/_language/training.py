@@ -16,7 +16,7 @@ from experiments._harness.mesh import gathered, place_state, training_mesh
 from experiments._harness.training_config import options
 from experiments._harness.workdir import Run
 from experiments._language.losses import Loss
-from experiments._language.settings import LanguageConfig
+from experiments._language.settings import SequenceConfig
 
 Params = Any
 Observe = Callable[[Params, int], dict[str, float]]
@@ -27,12 +27,14 @@ class Trainer:
 
     ``rows`` [N, n] are the texts. Seed by seed the order of the texts is the same
     whatever the model. ``num_steps`` and ``learning_rate`` default to the config's;
-    the rate warms up over a twentieth of the steps and falls as a cosine to 0.
+    the rate warms up over a twentieth of the steps and falls as a cosine to 0. With
+    ``given``, arrays that are not trained, the loss gets {"params": params, "rule":
+    given}: one program then serves several rules.
     """
 
     def __init__(
         self,
-        config: LanguageConfig,
+        config: SequenceConfig,
         run: Run,
         rows: np.ndarray,
         loss: Loss,
@@ -54,10 +56,11 @@ class Trainer:
         self.mesh = training_mesh(config.mesh, config.batch_size)
         self._compiled: Guarded | None = None
 
-    def init(self, params: Params, seed: int) -> dict[str, Any]:
+    def init(self, params: Params, seed: int, given: Any = None) -> dict[str, Any]:
         """The state before the first step."""
         return {
             "params": params,
+            "given": jax.tree.map(jnp.array, given),  # a copy: a step takes its state
             "optimizer": self.optimizer.init(params),
             "key": jax.random.key(seed),
             "step": jnp.zeros((), jnp.int32),
@@ -69,6 +72,8 @@ class Trainer:
 
         def loss(params: Any, rows: Any, number: jax.Array) -> jax.Array:
             tokens = rows["text"].astype(jnp.int32)
+            if state["given"] is not None:
+                params = {"params": params, "rule": state["given"]}
             return self.loss(params, tokens, drawn, state["step"])
 
         value, gradient = value_and_grad(loss, state["params"], batch)
@@ -77,6 +82,7 @@ class Trainer:
         )
         return {
             "params": optax.apply_updates(state["params"], updates),
+            "given": state["given"],
             "optimizer": optimizer,
             "key": key,
             "step": state["step"] + 1,
@@ -87,6 +93,7 @@ class Trainer:
         params: Params | Callable[[jax.Array], Params],
         seed: int,
         *,
+        given: Any = None,
         part: str | None = None,
         observe: Observe | None = None,
         observe_every: int = 0,
@@ -98,7 +105,7 @@ class Trainer:
         """
         if callable(params):
             params = jax.jit(params)(jax.random.key(seed))
-        state = self.init(jax.tree.map(jnp.array, params), seed)
+        state = self.init(jax.tree.map(jnp.array, params), seed, given)
         state = place_state(self.mesh, state)
         if self._compiled is None:
             self._compiled = Guarded(self.step, state, self.config.on_nonfinite)

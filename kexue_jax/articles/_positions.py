@@ -39,7 +39,10 @@ ROWS = (
             "positions.log_n_mask_scale",
         ),
         tests=("tests/positions/test_log_n.py",),
-        experiments=("experiments.rope_extrapolation",),
+        experiments=(
+            "experiments.length_generalization",
+            "experiments.rope_extrapolation",
+        ),
     ),
     Article(
         9431,
@@ -49,6 +52,7 @@ ROWS = (
         "rope_rerope",
         names=("positions.window_mask",),
         tests=("tests/positions/test_windows.py",),
+        experiments=("experiments.length_generalization",),
     ),
     Article(
         9444,
@@ -62,6 +66,7 @@ ROWS = (
             "positions.equal_mean_positions",
         ),
         tests=("tests/positions/test_random_positions.py",),
+        experiments=("experiments.length_generalization",),
     ),
     Article(
         9603,
@@ -78,6 +83,7 @@ ROWS = (
             "tests/attention/test_rerope.py",
             "tests/attention/test_rerope_kin.py",
         ),
+        experiments=("experiments.length_generalization",),
     ),
     Article(
         9675,
@@ -133,7 +139,10 @@ ROWS = (
             "tests/attention/test_rerope.py",
             "tests/attention/test_rerope_decode.py",
         ),
-        experiments=("experiments.rope_extrapolation",),
+        experiments=(
+            "experiments.length_generalization",
+            "experiments.rope_extrapolation",
+        ),
     ),
     Article(
         9728,

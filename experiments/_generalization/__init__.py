@@ -1,0 +1,1 @@
+"""The parts of ``experiments.length_generalization``: tasks, rules, claims."""

@@ -128,8 +128,9 @@ def _predicted(encoder: Encoder, branch_rms: np.ndarray) -> np.ndarray:
 
 
 def ends(values: np.ndarray) -> np.ndarray:
-    """First over last, by seed."""
-    return values[:, 0] / values[:, -1]
+    """First over last, by seed; not finite where the last is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return values[:, 0] / values[:, -1]
 
 
 def slope(values: np.ndarray) -> np.ndarray:

@@ -131,8 +131,9 @@ def implicit_gradient_loss(
 
     Shapes: f(params, *inputs) to a scalar -> a function of the same arguments to [].
     Article: kexue.fm/archives/7787.  Paper: arXiv 2009.11162.
-    Differs: no. The rate is that of plain descent; momentum makes it about
-    learning_rate / (1 - momentum), Adam's has no such form.
+    Differs: no. The rate is that of plain descent; with momentum m a step takes the
+    time learning_rate / (1 - m), and the rate to give is learning_rate (1 + m) /
+    (1 - m)^2. Adam's has no such form.
     Cost: a gradient within the loss; its own gradient takes one Hessian product more.
     Raises: TypeError or ValueError for an ``f`` that is no function, a rate below 0;
     when called, for an ``f`` that gives no scalar, parameters that are no floats.

@@ -291,3 +291,41 @@ def test_the_second_moment_is_bitwise_frozen_late() -> None:
 
     assert (np.asarray(nu_after(120_000)) == 1).all()
     assert (np.asarray(nu_after(60_000)) != 1).all()
+
+
+def test_a_first_spike_is_kept_by_adax_and_forgotten_by_adam() -> None:
+    """20,000 gradients of 1 after one of 1,000: its square still counts, near 117."""
+    g = jnp.ones(20_000).at[0].set(1000.0)
+
+    def second_moment(kind):
+        opt = scheduled(lambda t: second_moment_weight(t, kind=kind), b1=0.0)
+
+        def step(state, gradient):
+            return opt.update(gradient, state)[1], None
+
+        return float(jax.lax.scan(step, opt.init(g[0]), g)[0].nu)
+
+    share = 1e-4 * 1.0001**19_999 / (1.0001**20_000 - 1)
+    assert second_moment("adax") == pytest.approx(1 + share * (1e6 - 1), rel=1e-6)
+    assert second_moment("adam") == pytest.approx(1, abs=1e-2)
+
+
+def test_the_papers_buffer_of_raw_quotients_starts_larger() -> None:
+    """DCAdaXW averages g / sqrt(v) as it comes; the clean form normalizes v first."""
+    opt, g, buffer = scale_by_adax(normalize_first=True, eps=0.0), jnp.array([3.0]), 0.0
+    state = opt.init(g)
+    for t in (1, 2, 3):
+        u, state = opt.update(g, state)
+        size = np.sqrt(np.expm1(t * np.log1p(1e-4)))  # of v before its normalization
+        buffer = 0.9 * buffer + 0.1 / size
+        assert float(u[0]) == pytest.approx(1 - 0.9**t)
+        assert (buffer * size > 1.1 * float(u[0])) == (t > 1)
+
+
+def test_the_growing_sum_overflows_where_the_card_says() -> None:
+    """(1 + b2)^t - 1 as a number: 887,000 steps in float32, 110,900 in float16."""
+    for kind, steps in ((np.float32, 887_000), (np.float16, 110_900)):
+        found = np.log1p(float(np.finfo(kind).max)) / np.log1p(1e-4)
+        assert found == pytest.approx(steps, rel=1e-3)
+        for dtype in ("float32", "float64"):  # ours forms no such number
+            assert (weights("adax", np.array([0.9, 1.1]) * steps, dtype) < 1e-8).all()

@@ -183,3 +183,24 @@ def test_child_tuning_d_from_end_to_end() -> None:
     moved = np.asarray(after["w"] != params["w"])
     np.testing.assert_array_equal(moved, mask["w"])
     assert (np.asarray(after["head"]) != 0).all()
+
+
+def test_inside_of_multi_steps_dropout_acts_once_a_step() -> None:
+    g, drop = jnp.ones(20_000), gradient_dropout(jax.random.key(0), keep_prob=0.5)
+
+    def many(opt):
+        return optax.MultiSteps(opt, 4).gradient_transformation()
+
+    inside = many(optax.chain(drop, optax.sgd(1.0)))
+    outside = optax.chain(drop, many(optax.sgd(1.0)))
+    for opt, zeros in ((inside, 0.5), (outside, 0.5**4)):
+        state = opt.init(g)
+        for _ in range(4):
+            u, state = opt.update(g, state, g)
+        assert float(jnp.mean(u == 0)) == pytest.approx(zeros, abs=0.03)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_probability_1_is_the_identity(k) -> None:
+    opt, g = mask_updates(jnp.ones(3, bool), keep_prob=1.0), jnp.array([0.1, -3.0, k])
+    np.testing.assert_array_equal(opt.update(g, opt.init(g))[0], g)

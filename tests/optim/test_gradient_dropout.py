@@ -188,3 +188,17 @@ def test_update_dropout_keeps_the_mean_and_is_far_noisier() -> None:
     squares = variances + means**2
     np.testing.assert_allclose(squares / squares[0], 1 / np.array(SHARES), rtol=0.03)
     assert variances[1] == pytest.approx(2.13, rel=0.1)
+
+
+def test_without_noise_adam_takes_the_root_of_p_too() -> None:
+    """E[m / sqrt(v)] of g = 1: p / sqrt(p), at the end of 8,000 steps."""
+    g = jnp.ones(20_000)
+    dropped = gradient_dropout(jax.random.key(0), keep_prob=0.3)
+    opt = optax.chain(dropped, optax.scale_by_adam())
+
+    def step(state, _):
+        u, state = opt.update(g, state)
+        return state, jnp.mean(u)
+
+    means = jax.jit(lambda s: jax.lax.scan(step, s, length=4000)[1])(opt.init(g))
+    assert float(means[-500:].mean()) == pytest.approx(0.3**0.5, rel=0.02)

@@ -318,3 +318,42 @@ def test_impossible_trends_are_refused() -> None:
     assert np.isnan(falling).all()
     l0, l1 = fit_relaxed_smoothness(jnp.array([0.0, 1.0]), jnp.array([2.0, 1.0]))
     assert (float(l0), float(l1)) == (2.0, 0.0)
+
+
+def test_steps_of_the_relaxed_rule_do_not_grow_with_the_steepest_gradient() -> None:
+    """theta^4 from 10 and 20: plain descent takes 4 times the steps, 1 / (12 start^2).
+
+    The relaxed rule takes but those of ten units more, of length near 1 each.
+    """
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def steps(rate, start):
+        def more(carry):
+            return jnp.abs(4 * carry[0] ** 3) >= 1e-3
+
+        def move(carry):
+            g = 4 * carry[0] ** 3
+            return carry[0] - rate(jnp.abs(g), start) * g, carry[1] + 1
+
+        return jax.lax.while_loop(more, move, (start, 0))[1]
+
+    def relaxed(n, start):
+        return relaxed_step_size(n, l0=16.0, l1=1.0)
+
+    def plain(n, start):
+        return 1 / (12 * start**2)
+
+    counts = {
+        f: [int(steps(f, jnp.array(s))) for s in (10.0, 20.0)] for f in (relaxed, plain)
+    }
+    assert counts[relaxed][1] - counts[relaxed][0] <= 12
+    assert counts[plain][1] / counts[plain][0] == pytest.approx(4, rel=0.02)
+
+
+def test_plain_smoothness_has_its_best_step_at_1_over_l_and_descends_below_2() -> None:
+    n, l0 = jnp.array([0.5, 3.0]), 3.0
+    best = descent_bound(n, jnp.full(2, 1 / l0), l0=l0, l1=0.0)
+    np.testing.assert_allclose(best, -(n**2) / (2 * l0))
+    for factor, sign in ((1.99, -1), (2.01, 1)):
+        found = descent_bound(n, jnp.full(2, factor / l0), l0=l0, l1=0.0)
+        assert (np.sign(found) == sign).all()

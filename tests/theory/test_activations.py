@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kexue_jax.theory import activation_moments, rescale_activation, selu_constants
+from kexue_jax.theory import (
+    activation_moments,
+    rescale_activation,
+    selu_constants,
+    variance_scaling,
+)
 
 # E phi(z)^2 and E phi(z) of z ~ N(0, 1).
 SECOND = {
@@ -83,3 +88,13 @@ def test_selu_constants_are_the_papers_and_keep_any_start() -> None:
         found = activation_moments(phi, kinks=(-mean / std,))
         np.testing.assert_allclose(found.mean, mean, atol=1e-10)
         np.testing.assert_allclose(found.second - found.mean**2, variance, rtol=1e-10)
+
+
+def test_hes_two_keeps_relu_and_lecuns_one_halves_it() -> None:
+    """E y^2 = m E x^2 Var w needs no mean of zero: relu's inputs have none."""
+    for scale, kept in ((2.0, 1.0), (1.0, 0.5)):
+        x = jax.random.normal(jax.random.key(0), (500, 400))
+        for key in jax.random.split(jax.random.key(1), 5):
+            w = variance_scaling(scale=scale)(key, (400, 400))
+            x = jax.nn.relu(x) @ w
+        np.testing.assert_allclose(float(jnp.mean(x**2)) / kept**5, 1, rtol=0.35)

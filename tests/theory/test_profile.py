@@ -247,3 +247,19 @@ def test_deepnorm_constants_balance_their_updates() -> None:
         # 2N sublayers with branches of gain^2 over a stream of alpha^2.
         kept = (1 + (paper.gain / paper.alpha) ** 2) ** -float(layers)
         assert kept > 0.75
+
+
+def test_branches_with_a_last_layer_of_zero_are_the_identity_and_wake_from_it() -> None:
+    """Fixup's start: the gradients of the last layers alone are not zero."""
+    x, w = jnp.ones((2, 4)), jax.random.normal(jax.random.key(0), (4, 4))
+
+    def run(params, x):
+        for first, last in params:
+            branch = lambda h, a=first, b=last: jnp.tanh(h @ a) @ b  # noqa: E731
+            x = residual_block(x, branch, wiring="none")
+        return x
+
+    params = [(w, jnp.zeros_like(w))] * 3
+    np.testing.assert_array_equal(run(params, x), x)
+    for first, last in jax.grad(lambda p: jnp.sum(jnp.sin(run(p, x))))(params):
+        assert (first == 0).all() and (last != 0).any()

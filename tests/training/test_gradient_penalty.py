@@ -173,3 +173,43 @@ def test_the_term_of_third_order_is_absent_from_the_series() -> None:
 
     assert orders(0.0) > 5.5
     assert all(orders(third) < 3.7 for third in (1 / 24, -1 / 24, 1 / 720))
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.9])
+def test_momentum_has_a_larger_penalty_than_the_time_of_its_step(kept) -> None:
+    """The card has rate / (1 - m), the time of a step, "to leading order".
+
+    The penalty's is (1 + m) / (1 - m) times that, 19 times at m = 0.9.
+    """
+
+    def error(step, weight):
+        time, half = step / (1 - kept), (1 + kept - step * CURVE) / 2
+        slow = half + math.sqrt(half**2 - kept)  # z + m / z = 1 + m - step curve
+        loss = implicit_gradient_loss(
+            lambda p: CURVE * p**2 / 2, learning_rate=weight * time
+        )
+        flow = float(jax.grad(loss)(jnp.array(1.0)))
+        return abs(-math.log(slow) / time - flow)
+
+    def order(weight):
+        small = 1e-3 * (1 - kept) ** 2
+        return math.log2(error(2 * small, weight) / error(small, weight))
+
+    assert order((1 + kept) / (1 - kept)) > 1.8
+    assert kept == 0 or order(1.0) < 1.3
+
+
+def test_shared_weights_and_skips_break_the_inequality() -> None:
+    """The gradient by the parameters may vanish where that by the input does not."""
+    a, w = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
+
+    def shared(w, x):
+        return w @ x[0] + w @ x[1]
+
+    def skip(w, x):
+        return jnp.sum(x) + jax.nn.relu(w @ x - 100)
+
+    for f, x, size in ((shared, jnp.stack([a, -a])[None], 2.5), (skip, a[None], 2.0)):
+        assert float(parameter_gradient_penalty(f, w, x, group=1)) == 0
+        found = input_gradient_penalty(lambda v, f=f: f(w, v), x)
+        np.testing.assert_allclose(found, size)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 
-from kexue_jax.training import Residual, memory_report, remat
+from kexue_jax.training import Residual, memory_report, remat, scan_layers
 from tests.training import blocks
 from tests.training.blocks import compiled, residual_bytes
 
@@ -170,3 +170,23 @@ def test_options_reach_the_compiler_and_change_no_byte_on_the_cpu() -> None:
 def test_a_function_without_a_scalar_is_refused(fn) -> None:
     with pytest.raises(ValueError, match=r"memory_report: `fn` must be .* scalar"):
         memory_report(fn, (jnp.ones(2),))
+
+
+def test_operations_of_a_loop_are_those_of_one_layer() -> None:
+    """XLA counts the body of a scan once: operations are compared unrolled."""
+
+    def f(w, x):
+        return jnp.sum(scan_layers(lambda x, w: jnp.tanh(x @ w), w, x))
+
+    few, many = (
+        memory_report(
+            f,
+            (
+                jax.ShapeDtypeStruct((n, 30, 30), "float32"),
+                jax.ShapeDtypeStruct((5, 30), "float32"),
+            ),
+            gradient=False,
+        ).flops
+        for n in (8, 64)
+    )
+    assert many < 1.1 * few

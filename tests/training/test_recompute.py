@@ -68,6 +68,7 @@ def test_values_and_gradients_are_those_of_a_plain_stack_1000_times() -> None:
             return lambda p, x: scan_layers(layer, p, x, **options)
 
         runs = {"plain": stack(tiny), "by hand": stack(by_hand)}
+        runs["by hand, again"] = stack(by_hand, remat_policy="nothing")
         runs |= {name: stack(tiny, **options) for name, options in TINY.items()}
         return {
             name: jax.value_and_grad(loss, (0, 1))(w, x, run)
@@ -76,7 +77,7 @@ def test_values_and_gradients_are_those_of_a_plain_stack_1000_times() -> None:
 
     found = jax.jit(jax.vmap(both))(w, jnp.asarray(x), keys)
     plain = found.pop("plain")
-    assert len(found) == len(TINY) + 1
+    assert len(found) == len(TINY) + 2
     for name, result in found.items():
         for got, wanted in zip(
             jax.tree.leaves(result), jax.tree.leaves(plain), strict=True

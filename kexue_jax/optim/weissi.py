@@ -96,7 +96,7 @@ def l2_penalty(params: Any, *, coef: Number, mask: Any = None) -> jax.Array:
 
 def add_weissi_decay(
     log_coef: Number,
-    direction_coef: Number = 0.0,
+    direction_coef: Number,
     *,
     mask: Any = None,
     delta: Number = 1e-8,
@@ -122,7 +122,7 @@ def add_weissi_decay(
         >>> import jax.numpy as jnp
         >>> from kexue_jax.optim import add_weissi_decay
         >>> params = {"w": jnp.array([[3.0, 4.0]])}
-        >>> decay, zero = add_weissi_decay(1.0), {"w": jnp.zeros((1, 2))}
+        >>> decay, zero = add_weissi_decay(1.0, 0.0), {"w": jnp.zeros((1, 2))}
         >>> print(decay.update(zero, decay.init(params), params)[0]["w"])
         [[0.12 0.16]]
     """

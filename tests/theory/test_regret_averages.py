@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from kexue_jax.optim import sqrt_decay
 from kexue_jax.theory import (
@@ -145,3 +146,30 @@ def test_the_expected_loss_of_the_average_obeys_the_theorem_for_drawn_rows() -> 
     assert gap.mean() + 6 * error <= bound
     assert gap.mean() <= excess.mean() + 6 * error
     assert gap.mean() > 0.02 * bound  # above 0: the start is on the wrong side
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"), [(100, (1.0, 1.364, 5.09)), (10**5, (0.0316, 0.0447, 0.161))]
+)
+def test_bounds_of_the_card_by_schedule(steps, wanted) -> None:
+    """D = 10 and G = 1: the best constant, the falling one of its size, 1 / sqrt(t)."""
+    root = jnp.sqrt(jnp.arange(1.0, steps + 1))
+    etas = jnp.stack([jnp.full(steps, 10 / steps**0.5), 10 / 2**0.5 / root, 1 / root])
+    found = jax.vmap(lambda eta: regret_bound(eta, 10.0, 1.0))(etas)
+    np.testing.assert_allclose(found, wanted, rtol=3e-3)
+
+
+def test_losses_times_c_at_rates_over_c_have_c_times_the_regret() -> None:
+    g = jnp.asarray(np.random.default_rng(0).normal(size=30))
+
+    def run(c):
+        return online_sgd(
+            lambda theta, b: c * b * theta,
+            jnp.array(0.3),
+            g,
+            schedule=lambda count: 0.1 / c,
+            projection=lambda theta: jnp.clip(theta, -1, 1),
+            comparator=jnp.array(-1.0),
+        )
+
+    np.testing.assert_allclose(run(7.0).excess, 7 * run(1.0).excess, rtol=1e-9)

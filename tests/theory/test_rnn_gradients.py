@@ -387,21 +387,3 @@ def test_profile_below_the_smallest_float32() -> None:
     xs, h = jnp.zeros((300, 1), jnp.float32), jnp.zeros(1, jnp.float32)
     found = jacobian_profile(simple_rnn_cell, params, h, xs).frobenius
     np.testing.assert_allclose(found[-1], 300 * np.log(0.25), rtol=1e-5)
-
-
-def test_old_terms_vanish_and_the_whole_gradient_does_not() -> None:
-    """The gradient by a bias that all steps share is the sum of those step by step."""
-    params = {"w": jnp.ones((1, 1)), "u": jnp.full((1, 1), 0.5)}
-    xs = 0.5 * jax.random.normal(jax.random.key(0), (60, 1))
-
-    def last(biases):
-        def step(h, row):
-            x, b = row
-            return simple_rnn_cell({**params, "b": b}, h, x).state, None
-
-        return jax.lax.scan(step, jnp.zeros(1), (xs, biases))[0][0]
-
-    terms = jax.grad(last)(jnp.zeros((60, 1)))[:, 0]
-    whole = jax.grad(lambda b: last(jnp.broadcast_to(b, (60, 1))))(jnp.zeros(1))[0]
-    assert abs(terms[0]) < 1e-15 and terms[-1] > 0.1
-    np.testing.assert_allclose(terms.sum(), whole, rtol=1e-12)

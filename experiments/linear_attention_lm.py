@@ -341,16 +341,15 @@ def _by_length(title: str, sizes: Mapping[str, dict[int, Any]], unit: float) -> 
 def draw(run: Run, report: Report) -> None:
     """Memory and time by length; losses by kernel."""
     options: dict[str, Any] = {"log_x": True, "log_y": True, "markers": True}
-    for field, unit, said in (
-        ("memory", 1 / 2**20, "temporary memory, MiB"),
-        ("seconds", 1e3, "time of value and gradient, ms"),
+    for field, file, unit, said in (
+        ("memory", "memory.png", 1 / 2**20, "temporary memory, MiB"),
+        ("seconds", "time.png", 1e3, "time of value and gradient, ms"),
     ):
         shown: dict[str, Any] = {}
         for name, costs in report.costs.items():
             sizes = getattr(costs, field)
             shown[name] = list(sizes), [unit * size for size in sizes.values()]
-        path = run.path({"memory": "memory.png", "seconds": "time.png"}[field])
-        curves(path, shown, xlabel="length", ylabel=said, **options)
+        curves(run.path(file), shown, xlabel="length", ylabel=said, **options)
     gaps = {
         task: {kind: report.gap(task, kind).tolist() for kind in KINDS}
         for task in TASKS

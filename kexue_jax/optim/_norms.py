@@ -44,10 +44,10 @@ def _scaled_norm(leaves: list[jax.Array], plain: jax.Array) -> jax.Array:
 
 
 def largest_part(tree: Any, dtype: Any) -> jax.Array:
-    """The largest |real| or |imaginary| part of a tree that has entries, a constant."""
+    """The largest |real| or |imaginary| part in a tree, a constant; 0 without any."""
     parts = [part for x in jax.tree.leaves(tree) for part in _parts(x) if part.size]
     tops = [jnp.max(jnp.abs(jax.lax.stop_gradient(part))) for part in parts]
-    return jnp.max(jnp.stack([t.astype(dtype) for t in tops]))
+    return jnp.max(jnp.stack([jnp.zeros((), dtype), *(t.astype(dtype) for t in tops)]))
 
 
 def _parts(x: jax.Array) -> tuple[jax.Array, ...]:

@@ -198,8 +198,6 @@ def clip_by_loss_change(
         check_alike(name, "updates", updates, found)
         change = jnp.abs(_inner_product(found, updates))
         limit = jnp.asarray(threshold, change.dtype)
-        if not jax.tree.leaves(found):
-            return found, state
         first, second = jax.lax.cond(
             jnp.isfinite(change),
             lambda: _near(change, limit),

@@ -166,6 +166,13 @@ def test_a_change_of_the_loss_beyond_the_largest_float_is_held_too(dtype) -> Non
     np.testing.assert_allclose(found.astype(complex), wanted, rtol=rtol)
 
 
+@pytest.mark.parametrize("tree", [{}, {"w": jnp.zeros((0, 3))}])
+def test_trees_without_entries_stay_as_they_are(tree) -> None:
+    for opt in (clip_by_global_norm(1.0), clip_by_loss_change(optax.sgd(1.0), 1.0)):
+        found = once(opt, tree)
+        assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, tree)
+
+
 def test_gradients_through_clipping_are_finite_at_zero() -> None:
     for transformation in (
         clip_by_global_norm(1.0),

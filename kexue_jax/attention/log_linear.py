@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from kexue_jax._base import checks
-from kexue_jax._base.masks import safe_divide
 from kexue_jax._base.varying import varying_alike
+from kexue_jax.attention._all_keys import Maps, Source, all_keys, queries, read_all
 from kexue_jax.attention._features import (
     AttentionStep,
     causal_rows,
@@ -30,6 +30,7 @@ from kexue_jax.attention._running import (
 from kexue_jax.attention.linear import check_options
 
 _NAMES = ("log_phi_q", "log_phi_k")
+_AS_THEY_ARE = Maps(lambda u, _: (u, None), lambda u, _: (u, None))
 
 
 def log_linear_attention(
@@ -82,9 +83,9 @@ def log_linear_attention(
     start = start_state(
         name, state, u_k.shape[:-2], u_k.shape[-1], values.shape[-1], u_k.dtype
     )
-    keys = Keys(u_k, None, values, keep)
+    source = Source(u_q, u_k, values, keep, None)
     end, out = log_linear(
-        start, u_q, None, keys, prefix, causal=causal, chunk_size=chunk_size
+        start, source, _AS_THEY_ARE, prefix, causal=causal, chunk_size=chunk_size
     )
     out = out.astype(v.dtype)
     return AttentionStep(end, out) if return_state else out
@@ -146,21 +147,21 @@ def check_masks(
 
 def log_linear(
     state: LogLinearState,
-    u_q: jax.Array,
-    f_q: jax.Array | None,
-    keys: Keys,
+    source: Source,
+    maps: Maps,
     prefix: jax.Array | None,
     *,
     causal: bool,
     chunk_size: int,
     eps: Any = 0.0,
 ) -> tuple[LogLinearState, jax.Array]:
-    """The state after the keys, and the results of queries f_q exp(u_q)."""
-    arrays = varying_alike(state, u_q, f_q, keys, prefix, jnp.asarray(eps, u_q.dtype))
-    state, u_q, f_q, keys, prefix, eps = arrays
+    """The state after the keys, and the results of the queries of ``source``."""
     if not causal:
-        state = absorb(state, keys)
-        return state, _read_all(state, u_q, f_q, eps)
+        return all_keys(state, source, maps, eps)
+    eps = jnp.asarray(eps, source.v.dtype)
+    state, source, prefix, eps = varying_alike(state, source, prefix, eps)
+    u_q, f_q = maps.query(source.q, source.w)
+    keys = Keys(*maps.key(source.k, source.w), source.v, source.keep)
     if prefix is not None:
         state = absorb(state, keys._replace(keep=keys.keep & prefix))
         keys = keys._replace(keep=keys.keep & ~prefix)
@@ -169,7 +170,7 @@ def log_linear(
     def fast(state: Any, u_q: Any, f_q: Any, keys: Keys) -> Any:
         cut = by_chunks(state, keys, chunk_size)
         out, s, z = causal_rows(
-            _queries(u_q, f_q, cut.at),
+            queries(u_q, f_q, cut.at),
             features(keys, cut.at),
             keys.v,
             cut.start.s,
@@ -197,17 +198,4 @@ def log_linear(
 def read(state: LogLinearState, u_q: Any, eps: Any, f_q: Any = None) -> jax.Array:
     """What a query [..., m] gets from all keys of the state."""
     factor = None if f_q is None else f_q[..., None, :]
-    return _read_all(state, u_q[..., None, :], factor, eps)[..., 0, :]
-
-
-def _read_all(state: LogLinearState, u_q: Any, f_q: Any, eps: Any) -> jax.Array:
-    a = _queries(u_q, f_q, state.c[..., None, :])
-    den = a @ state.z[..., None] + jnp.asarray(eps, a.dtype)
-    return safe_divide(a @ state.s, den)
-
-
-def _queries(u_q: jax.Array, f_q: Any, c: jax.Array) -> jax.Array:
-    """The features f_q exp(u_q + c), up to a factor for each query."""
-    t = u_q + c
-    a = jnp.exp(t - lax.stop_gradient(t.max(-1, keepdims=True)))
-    return a if f_q is None else f_q * a
+    return read_all(state, u_q[..., None, :], factor, eps)[..., 0, :]

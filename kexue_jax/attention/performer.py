@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from kexue_jax._base import checks, numerics
+from kexue_jax.attention._all_keys import Maps, Source
 from kexue_jax.attention._features import AttentionStep, check_features, wide
-from kexue_jax.attention._running import Keys, absorb_one, start_state
+from kexue_jax.attention._running import absorb_one, start_state
 from kexue_jax.attention.linear import (
     check_options,
     linear_attention,
@@ -167,6 +168,8 @@ def performer_attention(
     reverse mode only.
     Cost: 2 n m (2 d + e) flops with m features ("hyperbolic", "trig": 2 m), and as
     ``linear_attention``: dearer than exact attention while n is below about 2,000.
+    On a CPU more than 8 MiB of features are made by blocks, a row of the batch after
+    the other, and never kept: divide rows over several CPU devices by shard_map.
     Raises: TypeError or ValueError for shapes that do not fit, dtypes that differ,
     masks that are not boolean, a prefix without ``causal``.
     Example:
@@ -199,12 +202,13 @@ def performer_attention(
         )
         end, out = found
     else:
-        u_q, f_q, u_k, f_k = _exponents(name, q_, k_, w, kind)
-        m, e = u_k.shape[-1], v.shape[-1]
-        start = start_state(name, state, k.shape[:-2], m, e, u_k.dtype)
-        keys = Keys(u_k, f_k, values, keep)
+        _check_w(name, q, w)
+        lead, e = k.shape[:-2], v.shape[-1]
+        start = start_state(name, state, lead, _count(w, kind), e, k_.dtype)
+        source = Source(q_, k_, values, keep, _weights(w, k_, lead))
+        maps = _maps(kind)
         end, out = log_linear(
-            start, u_q, f_q, keys, prefix, causal=causal, chunk_size=chunk_size
+            start, source, maps, prefix, causal=causal, chunk_size=chunk_size
         )
     out = out.astype(v.dtype)
     return AttentionStep(end, out) if return_state else out
@@ -253,29 +257,38 @@ def performer_step(
         )
         end, out = linear_attention_step(state, phi_q, phi_k, values, eps=0.0)
     else:
-        found = _exponents(name, rows_q, rows_k, w, kind)
+        _check_w(name, rows_q, w)
+        lead, e = k.shape[:-1], v.shape[-1]
+        maps, weights = _maps(kind), _weights(w, k_, lead)
+        found = (*maps.query(rows_q, weights), *maps.key(rows_k, weights))
         u_q, f_q, u_k, f_k = (x if x is None else x[..., 0, :] for x in found)
-        lead, m, e = k.shape[:-1], found[2].shape[-1], v.shape[-1]
-        start = start_state(name, state, lead, m, e, k_.dtype)
+        start = start_state(name, state, lead, _count(w, kind), e, k_.dtype)
         end = absorb_one(start, u_k, f_k, values)
         out = read(end, u_q, 0.0, f_q)
     return AttentionStep(end, out.astype(v.dtype))
 
 
-def _exponents(name: str, q: Any, k: Any, w: Any, kind: str) -> tuple[Any, ...]:
-    """u_q, f_q, u_k, f_k of the features f exp(u); None for factors that are 1."""
-    _, of_q = _project(name, q, w, True, "q")
-    x_k, of_k = _project(name, k, w, True, "k")
-    half = jnp.square(x_k).sum(-1, keepdims=True) / 2
-    if kind == "positive":
-        return of_q, None, of_k - half, None
-    if kind == "hyperbolic":
-        return _both(of_q), None, _both(of_k) - half, None
-    waves_q, waves_k = (
-        jnp.concatenate([jnp.cos(x), jnp.sin(x)], -1) for x in (of_q, of_k)
-    )
-    half = jnp.broadcast_to(half, waves_k.shape)
-    return jnp.zeros_like(waves_q), waves_q, half, waves_k
+def _maps(kind: str) -> Maps:
+    """The exponents u and factors f (None: 1) of the features f exp(u) of a kind."""
+
+    def query(x: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+        p = _projected(_scaled(x), w)
+        if kind == "trig":
+            waves = jnp.concatenate([jnp.cos(p), jnp.sin(p)], -1)
+            return jnp.zeros_like(waves), waves
+        return (_both(p) if kind == "hyperbolic" else p), None
+
+    def key(x: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+        u, f = query(x, w)
+        half = jnp.square(_scaled(x)).sum(-1, keepdims=True) / 2
+        return (u + half if kind == "trig" else u - half), f
+
+    return Maps(query, key)
+
+
+def _count(w: Any, kind: str) -> int:
+    """Features of a projection [..., m, d]."""
+    return w.shape[-2] if kind == "positive" else 2 * w.shape[-2]
 
 
 def _both(x: jax.Array) -> jax.Array:
@@ -299,18 +312,31 @@ def _check_w(name: str, x: Any, w: Any, *, optional: bool = False) -> None:
 def _project(
     name: str, x: Any, w: Any, scale: bool, argument: str = "x"
 ) -> tuple[jax.Array, jax.Array]:
-    """x, scaled, and w x, in at least float32 and the highest precision: an error in
-    an exponent is a relative error in the feature."""
+    """x, scaled, and w x, in at least float32."""
     checks.array(name, argument, x)
     checks.shapes(name, **{argument: (x, "... n d")})
     checks.flag(name, "scale", scale)
     _check_w(name, x, w)
     x_ = jnp.asarray(x, numerics.accumulation_dtype(x))
-    w_ = jnp.asarray(w, x_.dtype)
-    if scale:
-        x_ = x_ / x.shape[-1] ** 0.25
-    if w_.ndim > 2:
-        w_ = jnp.broadcast_to(w_, (*x_.shape[:-2], *w_.shape[-2:]))
-        return x_, jnp.matmul(x_, w_.mT, precision=lax.Precision.HIGHEST)
+    x_ = _scaled(x_) if scale else x_
+    return x_, _projected(x_, _weights(w, x_, x.shape[:-2]))
+
+
+def _scaled(x: jax.Array) -> jax.Array:
+    return x / x.shape[-1] ** 0.25
+
+
+def _weights(w: Any, x: jax.Array, lead: tuple[int, ...]) -> jax.Array:
+    """w in the dtype of x: [m, d] as it is, one a head [*lead, m, d]."""
+    w = jnp.asarray(w, x.dtype)
+    return w if w.ndim == 2 else jnp.broadcast_to(w, (*lead, *w.shape[-2:]))
+
+
+def _projected(x: jax.Array, w: jax.Array | None) -> jax.Array:
+    """w x in the highest precision: an error in an exponent is a relative error in
+    the feature."""
     exact = lax.Precision.HIGHEST
-    return x_, jnp.einsum("...nd,md->...nm", x_, w_, precision=exact)
+    assert w is not None
+    if w.ndim > 2:
+        return jnp.matmul(x, w.mT, precision=exact)
+    return jnp.einsum("...nd,md->...nm", x, w, precision=exact)

@@ -41,7 +41,7 @@ from experiments._harness.figures import curves
 from experiments._harness.report import write_report
 from experiments._harness.results import write_results
 from experiments._harness.workdir import Run, open_run
-from experiments._language.settings import SequenceConfig
+from experiments._language.settings import SequenceConfig, check_pairs
 from experiments._language.training import Trainer
 
 
@@ -76,11 +76,7 @@ class Config(SequenceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width % (2 * self.heads):
-            raise UserError(
-                f"flag --width={self.width}: wanted a multiple of 2 --heads = "
-                f"{2 * self.heads}, as rotary positions rotate pairs"
-            )
+        check_pairs(self)
 
 
 PRESETS = {

@@ -29,7 +29,7 @@ from experiments._harness.workdir import Run, open_run
 from experiments._language import settings
 from experiments._language.judgment import Judge
 from experiments._language.losses import next_byte
-from experiments._language.settings import LanguageConfig
+from experiments._language.settings import LanguageConfig, check_pairs
 from experiments._language.training import Trainer
 from kexue_jax import models, positions
 
@@ -53,11 +53,7 @@ class Config(LanguageConfig):
         super().__post_init__()
         if self.length % 8:
             raise UserError(f"flag --length={self.length}: wanted a multiple of 8")
-        if self.width % (2 * self.heads):
-            raise UserError(
-                f"flag --width={self.width}: wanted a multiple of 2 --heads = "
-                f"{2 * self.heads}, as rotary positions rotate pairs"
-            )
+        check_pairs(self)
 
 
 PRESETS = {

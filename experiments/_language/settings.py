@@ -5,6 +5,7 @@ from typing import Any
 
 from experiments._harness.config import TrainingConfig, setting
 from experiments._harness.data_text import TEXTS, TextData, load_text
+from experiments._harness.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,15 @@ class LanguageConfig(SequenceConfig):
 def sizes(config: SequenceConfig) -> dict[str, Any]:
     """The sizes of the network, for ``models.transformer``."""
     return {"width": config.width, "heads": config.heads, "layers": config.layers}
+
+
+def check_pairs(config: SequenceConfig) -> None:
+    """Raise UserError unless every head has a whole number of pairs to rotate."""
+    if config.width % (2 * config.heads):
+        raise UserError(
+            f"flag --width={config.width}: wanted a multiple of 2 --heads = "
+            f"{2 * config.heads}, as rotary positions rotate pairs"
+        )
 
 
 def load(config: LanguageConfig) -> TextData:

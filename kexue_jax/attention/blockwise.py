@@ -24,10 +24,10 @@ from kexue_jax.attention._arguments import (
     check_scale,
 )
 from kexue_jax.attention._blocks import (
-    CPU_ROWS,
     Blocks,
     Walk,
     accelerator_rows,
+    cpu_rows,
     plan,
     put,
 )
@@ -135,7 +135,7 @@ def _by_platform(
     """A pass over the blocks: on a CPU one head after the other, else all at once."""
     band, size = static
     n, m = arrays[0].shape[-2], arrays[1].shape[-2]
-    on_cpu = plan(n, m, band, size or CPU_ROWS)
+    on_cpu = plan(n, m, band, size or cpu_rows(n, band))
     elsewhere = plan(n, m, band, size or accelerator_rows(band))
 
     def one_by_one(*arrays: Any) -> Any:

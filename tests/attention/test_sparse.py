@@ -112,7 +112,8 @@ def test_memory_of_the_patterns_is_linear() -> None:
         return compiled_facts(compiled)["peak_bytes"]
 
     for kind in FORMS:
-        assert peak(kind, 8192) < 2.2 * peak(kind, 4096)
+        # From 2,048 rows of a class on blocks are larger: not between the two lengths.
+        assert peak(kind, 32_768) < 2.2 * peak(kind, 16_384)
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from kexue_jax._base import checks
+from kexue_jax._base.numerics import accumulation_dtype
 from kexue_jax.theory import (
     CellState,
     gru_cell,
@@ -35,7 +36,8 @@ class RecurrentCell(nnx.RNNCellBase):
     ``nnx.RNN(RecurrentCell(3, 8, kind="gru", rngs=rngs), rngs=False)`` maps [..., n, 3]
     to [..., n, 8]; ``functional`` makes pure functions of it. Kinds: "simple", "relu",
     "lstm", "gru", "gru_after", "merged_gate_gru", "reset_last". Parameters w, u, b (v)
-    and their start are those of ``init_rnn`` of ``keep_bias``.
+    and their start are those of ``init_rnn`` of ``keep_bias``, ``recurrent_init`` and
+    ``param_dtype``; the carry has at least float32.
 
     Article: kexue.fm/archives/7888. Paper: none.
     """
@@ -47,6 +49,8 @@ class RecurrentCell(nnx.RNNCellBase):
         *,
         kind: str,
         keep_bias: float = 1.0,
+        recurrent_init: Any = None,
+        param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
         name = "RecurrentCell"
@@ -54,8 +58,12 @@ class RecurrentCell(nnx.RNNCellBase):
         checks.count(name, "hidden_features", hidden_features)
         checks.choice(name, "kind", kind, tuple(CELLS))
         checks.number(name, "keep_bias", keep_bias)
-        sizes: dict[str, Any] = {"inputs": in_features, "hidden": hidden_features}
-        made = init_rnn(rngs.params(), kind=kind, keep_bias=keep_bias, **sizes)
+        checks.float_dtype(name, "param_dtype", param_dtype)
+        if recurrent_init is not None:
+            checks.function(name, "recurrent_init", recurrent_init)
+        options: dict[str, Any] = {"inputs": in_features, "hidden": hidden_features}
+        options |= {"keep_bias": keep_bias, "recurrent_init": recurrent_init}
+        made = init_rnn(rngs.params(), kind=kind, dtype=param_dtype, **options)
         self.weights = nnx.Dict({name: nnx.Param(leaf) for name, leaf in made.items()})
         self.kind, self.hidden_features = kind, hidden_features
 
@@ -67,7 +75,8 @@ class RecurrentCell(nnx.RNNCellBase):
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
     ) -> Any:
         """Zeros of the leading axes of the input."""
-        zeros = jnp.zeros((*input_shape[:-1], self.hidden_features), jnp.float32)
+        dtype = accumulation_dtype(self.weights["w"][...])
+        zeros = jnp.zeros((*input_shape[:-1], self.hidden_features), dtype)
         two = self.kind in ("lstm", "reset_last")
         return CellState(zeros, zeros) if two else zeros
 

@@ -1,7 +1,9 @@
 """Where to recompute from in a stack of layers, and what each way costs."""
 
+import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from kexue_jax._base import checks
 
@@ -24,14 +26,17 @@ def recompute_cost(
     layer_bytes: float,
     boundary_bytes: float,
     way: str,
-    segment: int | None = None,
+    segment: int | Sequence[int] | None = None,
 ) -> RecomputeCost:
     """Peak bytes of activations and cost of a training step of L equal layers.
 
     With a = layer_bytes, all that a layer keeps, b = boundary_bytes, its input, and s
     = segment: "none" keeps L a and runs 3 L; "layers" L b + a, 4 L; "segments"
     ceil(L / s) b + s a, 4 L; "nested" (ceil(L / s) + s) b + a, 5 L; "whole", one
-    checkpoint around all, L a + b, 4 L: it saves nothing.
+    checkpoint around all, L a + b, 4 L: it saves nothing. Several lengths s_1 > ... >
+    s_k, from the outermost in, are segments of segments, with p = ceil(L / s_1) +
+    sum_i ceil(s_i / s_{i+1}): "segments" p b + s_k a, (3 + k) L; "nested" (p + s_k) b +
+    a, (4 + k) L. With L/2, L/4, ..., 1 that is O(log L) bytes for O(L log L) runs.
 
     Shapes: numbers -> numbers.
     Article: kexue.fm/archives/7367.  Paper: arXiv 1604.06174.
@@ -53,16 +58,17 @@ def recompute_cost(
     if (segment is not None) != divided:
         wanted = "given" if divided else f"None for way = {way!r}"
         raise checks.fail(name, "segment", segment, wanted)
-    s = num_layers
-    if segment is not None:
-        checks.count(name, "segment", segment)
-        s = min(segment, num_layers)
-    pieces, a, b = math.ceil(num_layers / s), layer_bytes, boundary_bytes
+    lengths = [num_layers]
+    for length in segment_lengths(name, segment):
+        lengths.append(min(length, lengths[-1]))
+    pairs = itertools.pairwise(lengths)
+    pieces, levels = sum(math.ceil(m / n) for m, n in pairs), len(lengths) - 1
+    s, a, b = lengths[-1], layer_bytes, boundary_bytes
     kept, runs = {
         "none": (num_layers * a, 3),
         "layers": (num_layers * b + a, 4),
-        "segments": (pieces * b + s * a, 4),
-        "nested": ((pieces + s) * b + a, 5),
+        "segments": (pieces * b + s * a, 3 + levels),
+        "nested": ((pieces + s) * b + a, 4 + levels),
         "whole": (num_layers * a + b, 4),
     }[way]
     return RecomputeCost(float(kept), float(runs * num_layers))
@@ -92,6 +98,18 @@ def segment_length(
         return math.ceil(num_layers / s) * boundary_bytes + s * layer_bytes
 
     return min(range(1, num_layers + 1), key=kept)
+
+
+def segment_lengths(name: str, segment: Any) -> tuple[int, ...]:
+    """The lengths of segments of segments, from the outermost in; () for None."""
+    if segment is None:
+        return ()
+    lengths = tuple(segment) if isinstance(segment, (tuple, list)) else (segment,)
+    if not lengths:
+        raise checks.fail(name, "segment", repr(segment), "a length or several")
+    for length in lengths:
+        checks.count(name, "segment", length)
+    return lengths
 
 
 def _check_sizes(name: str, num_layers: int, a: float, b: float) -> None:

@@ -13,6 +13,7 @@ import jax
 from jax import lax
 
 from kexue_jax._base import checks
+from kexue_jax.training.plan import segment_lengths
 
 Policy = str | Callable[..., Any]
 
@@ -132,7 +133,7 @@ def scan_layers(
     checks.function(name, "block", block)
     checks.flag(name, "nested", nested)
     checks.count(name, "unroll", unroll)
-    lengths = _segments(name, segment)
+    lengths = segment_lengths(name, segment)
     if nested and not lengths:
         raise checks.fail(name, "nested", "True", "False without `segment`")
     if remat_policy is not None:
@@ -203,17 +204,6 @@ def _check_block(name: str, block: Any, params: Any, x: Any) -> None:
     if not same:
         wanted = f"a function that returns the like of `x`, {before}"
         raise checks.fail(name, "block", f"one that returns {after}", wanted)
-
-
-def _segments(name: str, segment: Any) -> tuple[int, ...]:
-    if segment is None:
-        return ()
-    lengths = tuple(segment) if isinstance(segment, (tuple, list)) else (segment,)
-    if not lengths:
-        raise checks.fail(name, "segment", repr(segment), "a length or several")
-    for length in lengths:
-        checks.count(name, "segment", length)
-    return lengths
 
 
 def _layers(name: str, argument: str, stacked: Any) -> int:

@@ -232,7 +232,7 @@ ROWS = (
         {**SIZES, "way": "nested", "segment": 4},
         (
             *BAD_SIZES,
-            *bad("segment", 0, True),
+            *bad("segment", 0, True, (4, 0), ()),
             *bad("segment", 3, way="layers"),
             *bad("way", "segment", "all"),
         ),

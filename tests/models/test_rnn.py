@@ -94,3 +94,20 @@ def test_bad_layers_are_refused(options, name) -> None:
     sizes = {"in_features": 2, "hidden_features": 3, **options}
     with pytest.raises((ValueError, TypeError), match=f"RecurrentCell: `{name}`"):
         RecurrentCell(**sizes, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm", "reset_last"])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float64])
+def test_dtypes_and_starts_of_a_cell(kind, dtype) -> None:
+    zeros = jax.nn.initializers.zeros
+    cell = RecurrentCell(
+        2, 3, kind=kind, recurrent_init=zeros, param_dtype=dtype, rngs=nnx.Rngs(0)
+    )
+    kept = nnx.state(cell)["weights"]
+    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(kept))
+    assert (kept["u"][...] == 0).all() and (kept["w"][...] != 0).any()
+    carry = cell.initialize_carry((4, 2))
+    wide = jnp.float64 if dtype == jnp.float64 else jnp.float32
+    assert all(leaf.dtype == wide for leaf in jax.tree.leaves(carry))
+    out = nnx.RNN(cell, rngs=False)(jnp.ones((4, 5, 2), dtype))
+    assert out.shape == (4, 5, 3) and out.dtype == dtype

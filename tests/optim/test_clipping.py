@@ -210,3 +210,28 @@ def test_a_step_uphill_is_shortened_and_not_turned_around() -> None:
     np.testing.assert_allclose(once(opt, g), np.asarray(g) / 5, rtol=1e-12)
     wrong = min(1, 5 / float(jnp.sum(-g * g)))  # the quotient without its size
     assert wrong < 0
+
+
+def test_a_clipped_spike_is_remembered_at_its_clipped_size() -> None:
+    """Before Adam's moments clipping bounds what the second one keeps; after them it
+    is another method, which steps by nothing for as long as the spike is remembered."""
+    gamma, spike, steps = 1.0, 1e3, 20
+    clip, adam = clip_by_global_norm(gamma), optax.scale_by_adam(b1=0.0)
+    found = {}
+    for name, chain in (
+        ("before", optax.chain(clip, adam)),
+        ("after", optax.chain(adam, clip)),
+    ):
+        state, sizes = chain.init(jnp.zeros(1)), []
+        for step in range(steps):
+            gradient = jnp.array([spike if step == 4 else 0.5])
+            update, state = chain.update(gradient, state)
+            sizes.append(float(update[0]))
+        found[name] = np.array(sizes), float(optax.tree.get(state, "nu")[0])
+    spikes = {"before": gamma, "after": spike}
+    for name, (_, nu) in found.items():
+        others = 0.25 * sum(0.999**k for k in range(steps) if k != steps - 5)
+        wanted = 1e-3 * (others + 0.999 ** (steps - 5) * spikes[name] ** 2)
+        assert nu == pytest.approx(wanted, rel=1e-9)
+    assert found["before"][0][5:].min() > 0.8
+    assert found["after"][0][5:].max() < 0.01

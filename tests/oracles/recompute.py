@@ -20,16 +20,15 @@ def cost(layers, a, b, way, s=None):
         )
     if way == "layers":
         return layers * b + a, 4 * layers
-    s = min(s, layers)
-    kept = sum(b for start in range(0, layers, s) if start < layers)
-    return (
-        (kept + s * a, 4 * layers)
-        if way == "segments"
-        else (
-            kept + s * b + a,
-            5 * layers,
-        )
-    )
+    lengths = [s] if isinstance(s, int) else list(s)
+    size, kept = layers, 0
+    for length in lengths:
+        length = min(length, size)
+        kept += sum(b for start in range(0, size, length))
+        size = length
+    inside = size * a if way == "segments" else size * b + a
+    again = len(lengths) + (way == "nested")
+    return kept + inside, (3 + again) * layers
 
 
 def best_segment(layers, a, b):

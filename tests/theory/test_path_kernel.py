@@ -288,6 +288,38 @@ def test_any_optimizer_adds_up(name) -> None:
     assert np.abs(total - wanted).max() < 1e-9 < np.abs(wanted).max()
 
 
+def test_dropout_adds_up_under_the_key_of_the_step_alone() -> None:
+    """With one key in the sum and in the model a step is complete; with another key in
+    the test's Jacobian, or in the model, it is not."""
+    params = jax.tree.map(jnp.asarray, drawn(3, 6, 1, seed=2))
+    (x, y), (x_test, _) = data(4, 3, 1), data(2, 3, 1, seed=8)
+    keys = jax.random.split(jax.random.key(0), 2)
+
+    def dropped(key):
+        def run(params, x):
+            keep = jax.random.bernoulli(key, 0.5, x.shape)
+            return apply(params, jnp.where(keep, x / 0.5, 0))
+
+        return run
+
+    first, other = map(dropped, keys)
+    assert (first(params, x_test[0]) != other(params, x_test[0])).any()
+    rows = sample_displacements(first, square, params, x, y, jnp.ones(4))
+    rows = jax.tree.map(lambda d: 0.05 * d, rows)
+    after = jax.tree.map(lambda p, d: p + d.sum(0), params, rows)
+
+    def gap(summed, before, behind):
+        added = attribute_step(summed, params, after, rows, x_test, nodes=8).sum(1)
+        ends = [
+            jax.vmap(partial(run, weights))(x_test)
+            for run, weights in ((before, params), (behind, after))
+        ]
+        return np.abs(added - (ends[1] - ends[0])).max()
+
+    assert gap(first, first, first) < 1e-12
+    assert gap(other, first, first) > 1e-3 and gap(first, first, other) > 1e-3
+
+
 def test_exact_form_is_not_symmetric_and_the_riemann_form_is() -> None:
     params, after = drawn(2, 3, 1), drawn(2, 3, 1, seed=1)
     x, _ = data(4, 2, 1)

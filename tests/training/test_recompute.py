@@ -1,5 +1,7 @@
 """Recomputation changes no value and no derivative, whatever the policy and place."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 
 from kexue_jax.training import (
+    memory_report,
     recompute_cost,
     remat,
     scan_layers,
@@ -226,3 +229,94 @@ def test_costs_stand_in_the_order_of_the_article() -> None:
     assert kept["segments"].bytes < 0.2 * kept["none"].bytes
     assert kept["whole"].bytes >= kept["none"].bytes
     assert kept["layers"].runs / kept["none"].runs == 4 / 3
+
+
+def test_halves_of_halves_need_the_logarithm_for_a_cost_of_l_log_l() -> None:
+    for power in range(2, 12):
+        layers = 2**power
+        halves = [2**p for p in range(power - 1, -1, -1)]
+        sizes = {"num_layers": layers, "layer_bytes": 5.0, "boundary_bytes": 1.0}
+        found = recompute_cost(way="segments", segment=halves, **sizes)
+        assert found == oracle.cost(layers, 5.0, 1.0, "segments", halves)
+        assert found.bytes == 2 * power + 5
+        assert found.runs == (3 + power) * layers
+    # One length is as before, and lengths that do not fall are cut to the one outside.
+    one = recompute_cost(way="nested", segment=[8], **sizes)
+    assert one == recompute_cost(way="nested", segment=8, **sizes)
+    cut = recompute_cost(way="nested", segment=(8, 100), **sizes)
+    assert cut == oracle.cost(layers, 5.0, 1.0, "nested", [8, 8])
+
+
+def test_a_stack_runs_as_many_products_as_the_cost_says() -> None:
+    layers, d = 16, 8
+    params = jnp.zeros((layers, d, d), jnp.float32)
+
+    def runs(**options):
+        def loss(params, x):
+            return scan_layers(lambda x, w: jnp.tanh(x @ w), params, x, **options).sum()
+
+        return executions(
+            jax.make_jaxpr(jax.grad(loss))(params, jnp.ones((4, d))).jaxpr
+        )
+
+    assert runs() == 3 * layers  # one forward, two backward: the unit of the cost
+    sizes = {"num_layers": layers, "layer_bytes": 1, "boundary_bytes": 1}
+    assert runs(remat_policy="nothing") == recompute_cost(way="layers", **sizes).runs
+    for lengths in ((4,), (8, 4, 2), (8, 4, 2, 1)):
+        for way in ("segments", "nested"):
+            said = recompute_cost(way=way, segment=lengths, **sizes).runs
+            assert runs(segment=lengths, nested=way == "nested") == said
+
+
+def executions(jaxpr) -> int:
+    """How often a jaxpr runs a matrix product, loops counted by their length."""
+    total = 0
+    for equation in jaxpr.eqns:
+        times = equation.params.get("length", 1)
+        inner = [
+            value
+            for value in equation.params.values()
+            if hasattr(value, "eqns") or hasattr(value, "jaxpr")
+        ]
+        total += equation.primitive.name == "dot_general"
+        for value in inner:
+            total += times * executions(getattr(value, "jaxpr", value))
+    return total
+
+
+def test_float32_gradients_agree_to_its_precision() -> None:
+    params, x = blocks.drawn(3, "float32")
+    ways = ("none", "layers", "names", "uneven", "whole")
+    found = jax.jit(lambda *a: {way: jax.grad(blocks.WAYS[way])(*a) for way in ways})(
+        params, x
+    )
+    for way in ways:
+        for got, wanted in zip(
+            jax.tree.leaves(found[way]), jax.tree.leaves(found["none"]), strict=True
+        ):
+            assert got.dtype == jnp.float32
+            assert np.abs(got - wanted).max() <= 1e-6 * np.abs(wanted).max(), way
+
+
+@pytest.mark.parametrize(
+    ("policy", "stacked"), [("nothing", 0), ("dots", 1), ("names:h", 1)]
+)
+def test_a_policy_around_a_loop_reaches_its_body(policy, stacked) -> None:
+    """The card says that it does not; residuals say that it does: what the policy keeps
+    of each turn, and not the carries, which a policy in the body keeps too."""
+    shape = jax.ShapeDtypeStruct((2, 4), jnp.float32)
+    w, one = jnp.ones((6, 4, 4), jnp.float32), 6 * 4 * 2 * 4
+
+    def layer(x, w):
+        return jnp.sin(checkpoint_name(jnp.cos(x @ w), "h"))
+
+    def loop(w, x, **options):
+        return scan_layers(layer, w, x, **options).sum()
+
+    def kept(f):
+        return memory_report(f, (w, shape)).residual_bytes
+
+    assert kept(loop) == 3 * one
+    assert kept(remat(loop, policy=policy)) == stacked * one
+    inside = functools.partial(loop, remat_policy=policy)
+    assert kept(lambda w, x: inside(w, x)) == (1 + stacked) * one

@@ -16,15 +16,22 @@ FOLDER = str(CACHE / "kexue_jax" / "xla")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", FOLDER)
 
 # Tests run thousands of programs once or twice: most of their time is XLA's compiler.
-# Unoptimized code and, on jax 0.10, the older emitters take it a third of that time.
+# Unoptimized code and, on jax 0.10, the older emitters take it a third of that time;
+# one module a program, without LLVM's dear passes and without Python's call stacks in
+# it, another fifth off the whole.
 # With KEXUE_JAX_TEST_OPTIMIZED=1 programs are compiled as users' programs are.
 if not os.environ.get("KEXUE_JAX_TEST_OPTIMIZED"):
-    quick = ["--xla_backend_optimization_level=0"]
+    quick = [
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    ]
     if jax.__version_info__ < (0, 11):
         quick.append("--xla_cpu_use_fusion_emitters=false")
     os.environ["XLA_FLAGS"] = " ".join([*quick, os.environ.get("XLA_FLAGS", "")])
 
 jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_traceback_in_locations_limit", 0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

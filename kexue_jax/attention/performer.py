@@ -166,8 +166,8 @@ def performer_attention(
     denominator of at least 1, where the published code becomes the mean of v at large
     norms. Weights of "trig" may be negative and their sum near 0. The causal form has
     reverse mode only.
-    Cost: 2 n m (2 d + e) flops with m features ("hyperbolic", "trig": 2 m), and as
-    ``linear_attention``: dearer than exact attention while n is below about 2,000.
+    Cost: 4 n m (d + e) flops with m features ("hyperbolic", "trig": 2 m), and as
+    ``linear_attention``: dearer than exact attention while n is below about 2 m.
     On a CPU more than 8 MiB of features are made by blocks, a row of the batch after
     the other, and never kept: divide rows over several CPU devices by shard_map.
     Raises: TypeError or ValueError for shapes that do not fit, dtypes that differ,
@@ -234,7 +234,7 @@ def performer_step(
     broadcastable to ..., None as there -> AttentionStep(state, out [..., e]).
     Article: kexue.fm/archives/7921.  Paper: arXiv 2009.14794.
     Differs: as ``performer_attention`` does.
-    Cost: 2 m (2 d + e) flops, whatever the number of tokens before.
+    Cost: 4 m (d + e) flops, whatever the number of tokens before.
     Raises: TypeError or ValueError for shapes that do not fit, dtypes that differ.
     Example:
         >>> import jax, jax.numpy as jnp

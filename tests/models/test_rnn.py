@@ -88,6 +88,8 @@ def test_layer_is_functional() -> None:
         ({"kind": "gru", "keep_bias": "1"}, "keep_bias"),
         ({"kind": "gru", "in_features": 0}, "in_features"),
         ({"kind": "gru", "hidden_features": 1.0}, "hidden_features"),
+        ({"kind": "gru", "param_dtype": "int8"}, "param_dtype"),
+        ({"kind": "gru", "recurrent_init": 3}, "recurrent_init"),
     ],
 )
 def test_bad_layers_are_refused(options, name) -> None:

@@ -5,6 +5,7 @@ On a CPU, where it would not fit into the cache, it is made for a block of one r
 the batch at a time, never whole, in the gradient neither. Else all is done at once.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -68,14 +69,17 @@ def all_keys(
     state: LogLinearState, source: Source, maps: Maps, eps: Any
 ) -> tuple[LogLinearState, jax.Array]:
     """The state after the keys, and what each query gets from it."""
-    arrays = varying_alike(state, source, jnp.asarray(eps, source.v.dtype))
+    eps = jnp.asarray(eps, source.v.dtype)
+    state, source, eps = varying_alike(state, source, eps)
     features = jax.eval_shape(maps.query, source.q, source.w)[0]
     if source.w is None or features.size * features.dtype.itemsize <= LARGE_BYTES:
-        return _together(*arrays, maps)
+        return _together(state, source, eps, maps)
     return lax.platform_dependent(
-        *arrays,
-        cpu=lambda *arrays: _by_blocks(*arrays, maps),
-        default=lambda *arrays: _together(*arrays, maps),
+        state,
+        source,
+        eps,
+        cpu=functools.partial(_by_blocks, maps=maps),
+        default=functools.partial(_together, maps=maps),
     )
 
 

@@ -332,11 +332,10 @@ def _weights(w: Any, x: jax.Array, lead: tuple[int, ...]) -> jax.Array:
     return w if w.ndim == 2 else jnp.broadcast_to(w, (*lead, *w.shape[-2:]))
 
 
-def _projected(x: jax.Array, w: jax.Array | None) -> jax.Array:
+def _projected(x: jax.Array, w: Any) -> jax.Array:
     """w x in the highest precision: an error in an exponent is a relative error in
     the feature."""
     exact = lax.Precision.HIGHEST
-    assert w is not None
     if w.ndim > 2:
         return jnp.matmul(x, w.mT, precision=exact)
     return jnp.einsum("...nd,md->...nm", x, w, precision=exact)

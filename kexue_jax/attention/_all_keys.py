@@ -71,8 +71,7 @@ def all_keys(
     """The state after the keys, and what each query gets from it."""
     eps = jnp.asarray(eps, source.v.dtype)
     state, source, eps = varying_alike(state, source, eps)
-    features = jax.eval_shape(maps.query, source.q, source.w)[0]
-    if source.w is None or features.size * features.dtype.itemsize <= LARGE_BYTES:
+    if source.w is None or _feature_bytes(source, maps) <= LARGE_BYTES:
         return _together(state, source, eps, maps)
     return lax.platform_dependent(
         state,
@@ -81,6 +80,11 @@ def all_keys(
         cpu=functools.partial(_by_blocks, maps=maps),
         default=functools.partial(_together, maps=maps),
     )
+
+
+def _feature_bytes(source: Source, maps: Maps) -> int:
+    features = jax.eval_shape(maps.query, source.q, source.w)[0]
+    return features.size * features.dtype.itemsize
 
 
 def _together(

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kexue_jax.optim import rank_one_nonneg, second_moment_weight
+from kexue_jax.optim import (
+    adaxw,
+    rank_one_nonneg,
+    scale_by_second_moment_schedule,
+    second_moment_weight,
+)
 
 
 def rms(x):
@@ -106,3 +111,51 @@ def test_the_family_has_adafactors_schedule() -> None:
     t = jnp.arange(1.0, 50.0)
     found = second_moment_weight(t, kind="adafactor", exponent=0.8)
     np.testing.assert_allclose(found, np.asarray(t) ** -0.8, rtol=1e-12)
+
+
+def test_weights_near_zero_move_by_the_floor_of_a_thousandth() -> None:
+    """max(eps2, RMS(theta)): without the floor, weights at zero would stay there."""
+    rng = np.random.default_rng(5)
+    for size, wanted in ((0.0, 1e-3), (1e-5, 1e-3), (0.5, 0.5)):
+        twin, theta = AdaFactor((3, 4)), size * np.ones((3, 4))
+        opt = optax.adafactor(1.0, min_dim_size_to_factor=2, eps=1e-30)
+        state = opt.init(jnp.asarray(theta))
+        for _ in range(3):
+            g = rng.normal(size=(3, 4))
+            updates, state = opt.update(jnp.asarray(g), state, jnp.asarray(theta))
+            u = twin.update(g, theta)
+            np.testing.assert_allclose(-updates, u, rtol=1e-6)
+            assert 0.5 * wanted < rms(u) <= wanted * (1 + 1e-12)
+
+
+def test_vectors_keep_a_second_moment_that_is_not_factored() -> None:
+    """The same schedule and clipping; our family gives the direction before them."""
+    rng = np.random.default_rng(6)
+    theta, nu = rng.normal(size=5), np.zeros(5)
+    opt = optax.adafactor(1.0, eps=1e-30)
+    ours = scale_by_second_moment_schedule(
+        lambda t: second_moment_weight(t, kind="adafactor", exponent=0.8),
+        b1=0.0,
+        eps=0.0,
+    )
+    state, own = opt.init(jnp.asarray(theta)), ours.init(jnp.asarray(theta))
+    for t in range(1, 8):
+        g = rng.normal(size=5)
+        updates, state = opt.update(jnp.asarray(g), state, jnp.asarray(theta))
+        u, own = ours.update(jnp.asarray(g), own)
+        nu = (1 - t**-0.8) * nu + t**-0.8 * g**2
+        np.testing.assert_allclose(u, g / np.sqrt(nu), rtol=1e-12)
+        wanted = u / max(1, rms(np.asarray(u))) * rms(theta)
+        np.testing.assert_allclose(-updates, wanted, rtol=1e-6)
+
+
+def test_optax_adafactor_decays_after_the_rate() -> None:
+    """Its decay is not multiplied by the rate, where AdaX-W's and AdamW's is."""
+    theta, nothing = jnp.ones((3, 4)), jnp.zeros((3, 4))
+    for rate in (1.0, 1e-3):
+        opt = optax.adafactor(rate, weight_decay_rate=0.1)
+        updates, _ = opt.update(nothing, opt.init(theta), theta)
+        np.testing.assert_allclose(updates, -0.1, rtol=1e-6)
+        opt = adaxw(rate, weight_decay=0.1)
+        updates, _ = opt.update(nothing, opt.init(theta), theta)
+        np.testing.assert_allclose(updates, -0.1 * rate, rtol=1e-6)

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kexue_jax.optim import balance_scales, excess_l2, l2_penalty, shift_scales
+from kexue_jax.optim import (
+    balance_scales,
+    excess_l2,
+    l2_penalty,
+    log_norm_product,
+    shift_scales,
+)
 from tests.optim.networks import SIZES, outputs, random_layers, shifted_all
 
 COUNT, LAYERS = 1000, len(SIZES) - 1
@@ -91,3 +97,37 @@ def test_gelu_networks_are_only_nearly_the_same() -> None:
         plain = float((w[1] * phi(w[0] * x))[0, 0])
         shifted = float((b * phi(a * x))[0, 0])
         assert (abs(plain - shifted) < 1e-12) == same
+
+
+def test_a_negative_gamma_changes_a_relu_network_and_no_linear_one() -> None:
+    w, x = [jnp.array([[1.5]]), jnp.array([[-0.5]])], 0.7
+    (a, b), _ = shift_scales(w, [None, None], jnp.array([-2.0, -0.5]))
+    relu = [float((v * jax.nn.relu(u * x))[0, 0]) for u, v in (w, (a, b))]
+    linear = [float((v * u * x)[0, 0]) for u, v in (w, (a, b))]
+    assert relu[0] == pytest.approx(-0.525) and relu[1] == 0
+    assert linear[0] == pytest.approx(linear[1])
+
+
+def test_attention_has_a_symmetry_of_its_own_that_the_product_of_norms_keeps() -> None:
+    """W_q -> a W_q, W_k -> W_k / a; and the same for values and outputs."""
+    rng = np.random.default_rng(3)
+    params = {n: jnp.asarray(rng.normal(size=(4, 4))) for n in "qkvo"}
+    x = jnp.asarray(rng.normal(size=(5, 4)))
+
+    def attention(p):
+        weights = jax.nn.softmax((x @ p["q"]) @ (x @ p["k"]).T, axis=-1)
+        return weights @ (x @ p["v"]) @ p["o"]
+
+    moved = {
+        "q": 3 * params["q"],
+        "k": params["k"] / 3,
+        "v": params["v"] / 7,
+        "o": 7 * params["o"],
+    }
+    np.testing.assert_allclose(attention(moved), attention(params), rtol=1e-12)
+    whole = [float(log_norm_product(p)) for p in (params, moved)]
+    assert whole[0] == pytest.approx(whole[1], abs=1e-12)
+    # Queries alone are no such group, and L2 sees the shift.
+    alone = [float(log_norm_product({"q": p["q"]})) for p in (params, moved)]
+    assert alone[1] - alone[0] == pytest.approx(np.log(3))
+    assert l2_penalty(moved, coef=1.0) > 2 * l2_penalty(params, coef=1.0)

@@ -12,6 +12,7 @@ from kexue_jax.optim import sqrt_decay
 from kexue_jax.theory import (
     last_iterate_bound,
     online_sgd,
+    regret,
     regret_bound,
     weighted_bound_curve,
 )
@@ -173,3 +174,14 @@ def test_losses_times_c_at_rates_over_c_have_c_times_the_regret() -> None:
         )
 
     np.testing.assert_allclose(run(7.0).excess, 7 * run(1.0).excess, rtol=1e-9)
+
+
+def test_sums_of_many_float32_losses_are_kept() -> None:
+    """10^5 losses of 0.1: adding them up one by one in float32 loses four digits."""
+    losses = jnp.full(100_000, 0.1, jnp.float32)
+    found = regret(losses, lambda p, b: p * b, jnp.float32(0), jnp.zeros_like(losses))
+    exact = float(np.float32(0.1))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, exact, rtol=2e-6)
+    total = np.cumsum(np.asarray(losses))[-1]
+    assert abs(total / 1e5 / exact - 1) > 1e-4

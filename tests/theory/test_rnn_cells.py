@@ -5,8 +5,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from kexue_jax.optim import clip_weights
 from kexue_jax.theory import (
     CellState,
     gru_cell,
@@ -179,3 +181,45 @@ def test_old_terms_vanish_and_the_whole_gradient_does_not() -> None:
     whole = jax.grad(lambda b: last(jnp.broadcast_to(b, (60, 1))))(jnp.zeros(1))[0]
     assert abs(terms[0]) < 1e-15 and terms[-1] > 0.1
     np.testing.assert_allclose(terms.sum(), whole, rtol=1e-12)
+
+
+def test_clipped_weights_hold_a_relu_unit_and_clipped_gradients_do_not() -> None:
+    """max h_40 by U: beyond 1 the state explodes, and steps stay steps uphill.
+
+    Clipping of U holds one unit; with d units entries of 1 leave a norm of d.
+    """
+    xs, x0 = jnp.zeros((40, 1)), jnp.ones(1)
+
+    def last(u):
+        params = {"w": jnp.zeros((1, 1)), "u": u, "b": jnp.zeros(1)}
+        return scan_rnn(CELLS["relu"], params, x0, xs)[0][0]
+
+    def trained(*links):
+        opt = optax.chain(*links)
+
+        def step(carry, _):
+            u, state = carry
+            up = jax.grad(lambda v: -last(v))(u)
+            updates, state = opt.update(up, state, u)
+            return (optax.apply_updates(u, updates), state), None
+
+        u = jnp.full((1, 1), 0.9)
+        return jax.lax.scan(step, (u, opt.init(u)), length=50)[0][0]
+
+    clipped = optax.clip_by_global_norm(1.0), optax.sgd(0.05)
+    free, held = trained(*clipped), trained(*clipped, clip_weights(1.0))
+    assert free[0, 0] > 2 and last(free) > 1e12
+    assert held[0, 0] == 1 and last(held) == 1
+    params = {"w": jnp.zeros((1, 3)), "u": jnp.ones((3, 3)), "b": jnp.zeros(3)}
+    wide = scan_rnn(CELLS["relu"], params, jnp.ones(3), xs)[0]
+    assert (wide == 3.0**40).all()
+
+
+def test_clipping_gradients_does_nothing_to_those_that_vanish() -> None:
+    def last(h):
+        params = {"w": jnp.zeros((1, 1)), "u": jnp.full((1, 1), 0.5), "b": jnp.zeros(1)}
+        return scan_rnn(simple_rnn_cell, params, h, jnp.zeros((60, 1)))[0][0]
+
+    slope, clip = jax.grad(last)(jnp.full(1, 0.1)), optax.clip_by_global_norm(1.0)
+    assert 0 < slope[0] < 2.0**-60
+    np.testing.assert_array_equal(clip.update(slope, clip.init(slope))[0], slope)

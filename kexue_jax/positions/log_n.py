@@ -1,12 +1,12 @@
 """Log-n attention: the factor on queries that keeps the entropy at any length."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from kexue_jax._base import checks
+from kexue_jax.positions._width import check_width
 
 
 def log_n_scale(
@@ -23,7 +23,8 @@ def log_n_scale(
     positions below train_length alone); floor=0 is for one trained with it. Multiply q
     by it, not the scores, before any rotation: it then fits every fast attention.
     Cost: O(n) time and memory; float32 at least.
-    Raises: TypeError or ValueError for bad arguments, or a train_length below 2.
+    Raises: TypeError or ValueError for bad arguments, positions in floats of 16 bits,
+    or a train_length below 2.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.positions import log_n_scale
@@ -31,7 +32,7 @@ def log_n_scale(
         [1.0, 1.0, 1.3330000638961792]
     """
     name = "log_n_scale"
-    check_numbers(name, "positions", positions)
+    check_width(name, "positions", positions, integers=True)
     checks.count(name, "train_length", train_length, minimum=2)
     checks.number(name, "floor", floor, minimum=0)
     positions = jnp.asarray(positions)
@@ -69,12 +70,3 @@ def log_n_mask_scale(
     keys = jnp.maximum(jnp.sum(mask, -1, dtype=jnp.int32), min_keys)
     factor = jnp.log(keys.astype(jnp.float32)) / math.log(train_length)
     return jnp.maximum(factor, floor)
-
-
-def check_numbers(function: str, argument: str, value: Any) -> None:
-    """Raise TypeError unless ``value`` is an array of real numbers."""
-    checks.array(function, argument, value, "number")
-    if jnp.issubdtype(value.dtype, jnp.complexfloating):
-        wanted = "an array of real numbers"
-        got = f"dtype {value.dtype}"
-        raise checks.fail_type(function, argument, got, wanted)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kexue_jax._base import checks
-from kexue_jax.positions.log_n import check_numbers
+from kexue_jax.positions._width import check_width
 
 
 def relative_position(
@@ -31,7 +31,7 @@ def relative_position(
     Differs: the article's max(j - i, ...) for -rho holds for leak >= 1 alone; below 1
     it is the minimum. The choice by delta < w here holds for both.
     Cost: O(1) an entry.
-    Raises: TypeError or ValueError for bad arguments.
+    Raises: TypeError or ValueError for bad arguments, or delta in floats of 16 bits.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.positions import relative_position
@@ -39,7 +39,7 @@ def relative_position(
         [0.0, 1.0, 2.0, 2.25, 2.5, 2.75]
     """
     name = "relative_position"
-    check_numbers(name, "delta", delta)
+    check_width(name, "delta", delta, integers=True)
     check_window(name, window)
     check_leak(name, leak)
     checks.flag(name, "causal", causal)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kexue_jax._base import checks, numerics
+from kexue_jax.positions._width import check_width
 
 SCALINGS = (
     "none",
@@ -199,7 +200,7 @@ def check_rope(
     if x.shape[-1] % 2:
         raise checks.fail(function, name, f"shape {x.shape}", "of an even last axis")
     check_positions(function, positions, tuple(x.shape[:-1]))
-    check_width(function, "freqs", freqs, ("floating",))
+    check_width(function, "freqs", freqs)
     if tuple(freqs.shape) != (x.shape[-1] // 2,):
         wanted = f"of shape [{x.shape[-1] // 2}], half the features of `{name}`"
         raise checks.fail(function, "freqs", f"shape {freqs.shape}", wanted)
@@ -208,7 +209,7 @@ def check_rope(
 
 def check_positions(function: str, positions: Any, shape: tuple[int, ...]) -> None:
     """Raise unless ``positions`` is ``[n]`` or spreads over ``shape [..., n]``."""
-    check_width(function, "positions", positions, ("integer", "floating"))
+    check_width(function, "positions", positions, integers=True)
     got = tuple(positions.shape)
     full = len(got) == len(shape) and all(
         a in (1, b) for a, b in zip(got[:-1], shape[:-1], strict=True)
@@ -217,19 +218,3 @@ def check_positions(function: str, positions: Any, shape: tuple[int, ...]) -> No
         axes = ", ".join(map(str, shape))
         wanted = f"of shape [{shape[-1]}] or of sizes 1 or those of [{axes}]"
         raise checks.fail(function, "positions", f"shape {got}", wanted)
-
-
-def check_width(
-    function: str, argument: str, value: Any, kinds: tuple[str, ...]
-) -> None:
-    """Raise unless ``value`` is an array of one of ``kinds``, floating ones not 16-bit.
-
-    Angles are products of positions and frequencies: in bfloat16 both are wrong.
-    """
-    integer = "integer" in kinds and checks.is_array(value)
-    if integer and jnp.issubdtype(value.dtype, jnp.integer):
-        return
-    checks.array(function, argument, value)
-    if jnp.finfo(value.dtype).bits < 32:
-        wanted = "of at least 32 bits"
-        raise checks.fail_type(function, argument, f"dtype {value.dtype}", wanted)

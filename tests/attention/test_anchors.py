@@ -70,3 +70,27 @@ def test_masked_positions_do_not_move_the_bases() -> None:
     none = jnp.zeros((2, 9), bool)
     slope = jax.grad(lambda x: em_attention(x, bases, key_mask=none).out.sum())(x)
     assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 100, 1000])
+def test_gradients_by_length_equal_differences(n) -> None:
+    """Neither form has a gradient by hand; em_attention's runs through all steps."""
+    q, k, v = normals(0, n, 4), normals(1, n, 3, 4), normals(2, n, 3, 2)
+    x, bases = normals(3, n, 4), normals(4, 3, 4)
+
+    def asymmetric(q, k, v):
+        return jnp.sum(jnp.sin(asymmetric_attention(q, k, v, sizes=(1, 2))))
+
+    def em(x, bases):
+        return jnp.sum(jnp.sin(em_attention(x, bases).out))
+
+    for f, inputs in ((asymmetric, (q, k, v)), (em, (x, bases))):
+        f = jax.jit(f)
+        along = [normals(5 + i, *a.shape) for i, a in enumerate(inputs)]
+        ahead, behind = (
+            f(*(a + s * 1e-6 * t for a, t in zip(inputs, along, strict=True)))
+            for s in (1, -1)
+        )
+        slopes = jax.jit(jax.grad(f, tuple(range(len(inputs)))))(*inputs)
+        got = sum(jnp.vdot(g, t) for g, t in zip(slopes, along, strict=True))
+        np.testing.assert_allclose(got, (ahead - behind) / 2e-6, rtol=1e-6, atol=1e-7)

@@ -175,10 +175,10 @@ ROWS = (
         lambda rng: (rng.uniform(0, 90, (2, 5)),),
         oracle.log_n,
         {"train_length": 16, "floor": 0.3},
-        wide=True,
+        follows=None,
         extremes=False,
         reason="positions are not negative",
-        bad=BAD_LENGTHS,
+        bad=(*BAD_LENGTHS, Bad("positions", args={0: np.ones((2, 5), np.float16)})),
     ),
     Case(
         "positions.log_n_mask_scale",
@@ -258,7 +258,7 @@ ROWS = (
             {"window": 7, "causal": causal},
             call=relative,
             variant=f"leak {leak}, causal {causal}",
-            wide=True,
+            follows=None,
             optional=("window",),
             extremes=False,
             reason="a leak is positive",
@@ -266,6 +266,7 @@ ROWS = (
                 Bad("window", static={"window": jnp.ones(2, int)}),
                 Bad("window", static={"window": jnp.ones(())}),
                 Bad("leak", args={1: 0.0}, traced=False),
+                Bad("delta", args={0: np.ones((2, 9), np.float16)}),
             ),
         )
         for leak, causal in ((4.0, True), (4.0, False), (1 / 8, False))

@@ -66,7 +66,9 @@ class Case:
     functions of them or Prepared. The forms must agree to ``tolerance`` times the
     largest entry, and so must the gradients with respect to the inputs at the
     positions ``gradient``. ``goal`` bounds the time over the best equal peer's (over
-    the twin's where there are no peers) and becomes a claim with a verdict.
+    the twin's where there are no peers), ``goals`` that over forms by the names of
+    their rows, ``memory_goal`` the compiled peak of bytes over the twin's; each becomes
+    a claim with a verdict.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Case:
     tolerance: float = 2e-5
     goal: float | None = None
     about: str = ""
+    goals: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    memory_goal: float | None = None
 
     def __post_init__(self) -> None:
         if self.gradient and (

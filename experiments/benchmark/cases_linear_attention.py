@@ -37,6 +37,12 @@ def small(seed: int, *, n: int) -> tuple[jax.Array, ...]:
     return tuple(jnp.asarray(x, jnp.float32) for x in made)
 
 
+# Goals over the other forms: performer-pytorch's, and all n x n products from 512 on.
+FORWARD_OTHERS = {
+    n: {"performer-pytorch": 0.05, "masked n x n products": 1.0} for n in (1024, 4096)
+} | {n: {"masked n x n products": 1.0} for n in (512, 2048)}
+
+
 def causal(n: int, goal: float | None, *, gradient: bool = False) -> Case:
     """The causal product of n positions, with or without its gradient."""
     fast = functools.partial(attention.linear_attention, causal=True)
@@ -55,6 +61,7 @@ def causal(n: int, goal: float | None, *, gradient: bool = False) -> Case:
         causal_peers(n, gradient=gradient),
         tolerance=1e-4,
         goal=goal,
+        goals={} if gradient else FORWARD_OTHERS.get(n, {}),
         about=about,
     )
 
@@ -107,17 +114,19 @@ def favor(n: int, goal: float, *, is_causal: bool) -> Case:
     )
 
 
+def state_form(*inputs: jax.Array) -> Form:
+    """One token more than are in the state of all before it."""
+    q, k, v = inputs
+    past = k[:, :-1], v[:, :-1]
+    state = attention.linear_attention(
+        past[0], *past, causal=True, return_state=True
+    ).state
+    step = attention.linear_attention_step
+    return jitted(lambda *x: step(*x).out, state, q[:, -1], k[:, -1], v[:, -1])
+
+
 def decode(n: int) -> Case:
     """One more token after n: a state, in the place of all keys before it."""
-
-    def state_form(*inputs: jax.Array) -> Form:
-        q, k, v = inputs
-        past = k[:, :-1], v[:, :-1]
-        state = attention.linear_attention(
-            past[0], *past, causal=True, return_state=True
-        ).state
-        step = attention.linear_attention_step
-        return jitted(lambda *x: step(*x).out, state, q[:, -1], k[:, -1], v[:, -1])
 
     def keys_form(*inputs: jax.Array) -> Form:
         q, k, v = inputs
@@ -135,6 +144,25 @@ def decode(n: int) -> Case:
     )
 
 
+def flat_decode() -> Case:
+    """The same step after many tokens and after few, which have no value in common."""
+
+    def after(n: int) -> Prepared:
+        def build(*inputs: jax.Array) -> Form:
+            return state_form(*(x[:, :n] for x in inputs))._replace(value=None)
+
+        return Prepared(build)
+
+    return Case(
+        "attention.linear_decode_flat",
+        functools.partial(features, n=16_384),
+        after(16_384),
+        after(1024),
+        goal=1.1,
+        about="one token after 16,383 by linear attention; twin: one after 1,023",
+    )
+
+
 # Goals over fla's chunks, which are the fastest peer, from 1,024 positions on.
 FORWARD = {256: None, 512: 1.0, 1024: 0.3, 2048: 0.3, 4096: 0.3, 8192: 0.3, 32_768: 0.3}
 
@@ -145,4 +173,5 @@ CASES = (
     favor(4096, 0.4, is_causal=False),
     favor(1024, 0.2, is_causal=True),
     *(decode(n) for n in (1024, 16_384)),
+    flat_decode(),
 )

@@ -159,11 +159,11 @@ def backward(params: Tree, x: jax.Array) -> Form:
     return jitted(run, params, x)._replace(value=None)
 
 
-def fisher_mask(params: Tree, x: jax.Array) -> Form:
-    """Fisher of the batch's gradient and the mask of its top fraction."""
+def fisher_mask(params: Tree, x: jax.Array, *, single: bool = False) -> Form:
+    """Fisher of the batch's gradient, or of single examples', and its top fraction."""
 
     def scores(params: Tree, x: jax.Array) -> Tree:
-        options = {"chunk": len(x), "batch_gradients": True}
+        options = {"chunk": len(x), "batch_gradients": not single}
         return optim.empirical_fisher_diagonal(network, params, x, **options)
 
     mask = functools.partial(optim.top_fraction_mask, fraction=SHARE)
@@ -193,6 +193,7 @@ def steps(size: str) -> tuple[Case, ...]:
             ),
             tolerance=1e-4,
             goal=1.2 if large else None,
+            goals={"optax adamw": 1.0} if large else {},
             about=f"donated step of AdaX-W, {size}; twin: the raw second moment",
         ),
         Case(
@@ -229,6 +230,7 @@ def passes(size: str) -> tuple[Case, ...]:
             Prepared(bernoulli_dropped),
             (Peer("torch", torch_dropout(SHARE)),),
             goal=1.0 if large else None,
+            goals={"twin": 0.3} if large else {},
             about=f"dropout on gradients, {size}; twin: Bernoulli masks",
         ),
         Case(
@@ -255,4 +257,14 @@ def optax_clipped(gradients: Tree) -> Form:
     return jitted(updated(optax.clip_by_global_norm(1.0)), gradients)
 
 
-CASES = tuple(case for size in SIZES for kind in (steps, passes) for case in kind(size))
+CASES = (
+    *(case for size in SIZES for kind in (steps, passes) for case in kind(size)),
+    Case(
+        "optim.fisher_of_examples_light",
+        functools.partial(rows, size="light"),
+        Prepared(functools.partial(fisher_mask, single=True)),
+        Prepared(backward),
+        about="Fisher of 32 single examples and its mask, light; twin: backward and "
+        "one cut",
+    ),
+)

@@ -106,6 +106,7 @@ CASES = (
         rank_one,
         per_example,
         goal=0.2,
+        memory_goal=0.1,
         about=f"parameter penalty, {SIZES}; twin: a gradient per example",
     ),
     Case(
@@ -115,6 +116,7 @@ CASES = (
         with_slope(per_example),
         tolerance=1e-4,
         goal=0.2,
+        memory_goal=0.1,
         about=f"parameter penalty and its gradient, {SIZES}; twin: one per example",
     ),
     Case(

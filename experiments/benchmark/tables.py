@@ -78,25 +78,54 @@ def _scaled(value: float | None, unit: float) -> float | None:
 
 def claims(results: Sequence[dict[str, Any]]) -> list[Claim]:
     """The goals of the cases that were measured, each with its verdict."""
-    return [_claim(r) for r in results if r["status"] == "measured" and _rival(r)]
+    return [
+        claim
+        for result in results
+        if result["status"] == "measured"
+        for claim in (*_times(result), *_memory(result))
+    ]
 
 
-def _rival(result: dict[str, Any]) -> str | None:
-    """The form that the goal speaks of; None if there is no goal, or no such form."""
-    if result["goal"] is None:
-        return None
+def _times(result: dict[str, Any]) -> list[Claim]:
+    """Of the best peer's time (of the twin's, if there is no peer), and of others'."""
+    found, goal = [], result["goal"]
     peers = any("package" in row for row in result["forms"])
-    return result["best_peer"] if peers else "twin"
+    rival = result["best_peer"] if peers else "twin"
+    if goal is not None and rival is not None:
+        rank = f"the best peer ({rival})" if peers else "the twin"
+        found.append(_within(result, rival, goal, rank))
+    measured = {row["form"] for row in result["forms"] if row["status"] == "measured"}
+    for form, goal in result["goals"].items():
+        if form in measured:
+            found.append(_within(result, form, goal, form))
+    return found
 
 
-def _claim(result: dict[str, Any]) -> Claim:
-    rival, goal = _rival(result), result["goal"]
-    row = next(row for row in result["forms"] if row["form"] == rival)
-    rank = "the twin" if rival == "twin" else f"the best peer ({rival})"
+def _within(result: dict[str, Any], form: str, goal: float, rank: str) -> Claim:
+    row = next(row for row in result["forms"] if row["form"] == form)
     return judge(
         f"{result['case']} takes at most {goal} of the time of {rank}",
-        {f"fast / {rival}": row["ratio"]["median"]},
-        rule=f"confirmed if the median ratio is at most {goal}, qualified if at most 1",
+        {f"fast / {form}": row["ratio"]["median"]},
+        rule=f"confirmed if the median ratio is at most {goal}"
+        + (", qualified if at most 1" if goal < 1 else ""),
         confirmed=lambda m: all(value <= goal for value in m.values()),
-        qualified=lambda m: all(value <= 1 for value in m.values()),
+        qualified=lambda m: goal < 1 and all(value <= 1 for value in m.values()),
     )
+
+
+def _memory(result: dict[str, Any]) -> list[Claim]:
+    goal = result["memory_goal"]
+    peaks = {row["form"]: row.get("peak_bytes") for row in result["forms"]}
+    ours, theirs = peaks.get("fast"), peaks.get("twin")
+    if goal is None or not ours or not theirs:
+        return []
+    return [
+        judge(
+            f"{result['case']} takes at most {goal} of the memory of the twin",
+            {"fast / twin": ours / theirs},
+            rule=f"compiled peak of bytes; confirmed if the ratio is at most {goal}, "
+            "qualified if at most 1",
+            confirmed=lambda m: m["fast / twin"] <= goal,
+            qualified=lambda m: m["fast / twin"] <= 1,
+        )
+    ]

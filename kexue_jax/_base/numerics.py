@@ -16,3 +16,14 @@ def expand_trailing(values: jax.Array, like: jax.Array) -> jax.Array:
     ``[..., *d]`` this way, without rank promotion.
     """
     return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))
+
+
+def signed(values: jax.typing.ArrayLike) -> jax.Array:
+    """Integers as signed ones of at least 32 bits, whose differences do not wrap.
+
+    Other dtypes stay as they are.
+    """
+    values = jnp.asarray(values)
+    if not jnp.issubdtype(values.dtype, jnp.integer):
+        return values
+    return values.astype(jnp.int64 if values.dtype.itemsize == 8 else jnp.int32)

@@ -61,7 +61,7 @@ def positions_kept(
     if not causal:
         raise checks.fail(name, argument, "an array", "None where not causal")
     checks.broadcastable(name, argument, prefix_length, lead)
-    lengths = jnp.broadcast_to(jnp.asarray(prefix_length), lead)
+    lengths = jnp.broadcast_to(numerics.signed(prefix_length), lead)
     places = jnp.arange(n, dtype=lengths.dtype).reshape((1,) * len(lead) + (n,))
     return jnp.broadcast_to(places, (*lead, n)) < lengths[..., None]
 

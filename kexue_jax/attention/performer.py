@@ -73,7 +73,8 @@ def log_softmax_features(
     [..., n, m].
     Article: kexue.fm/archives/7921.  Paper: arXiv 2009.14794, lemma 1.
     Differs: factors that cancel in attention, 1 / sqrt(m) and a query's
-    exp(-|x|^2 / 2), are left out.
+    exp(-|x|^2 / 2), are left out. Exponents are rounded to the dtype of x: of bfloat16
+    give them as float32, or take ``performer_attention``, which keeps them wide.
     Cost: 2 n m d flops in the highest precision.
     Raises: TypeError or ValueError for arrays of a wrong kind or shape.
     Example:

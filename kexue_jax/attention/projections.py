@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kexue_jax._base import checks
+from kexue_jax._base import checks, numerics
 from kexue_jax._base.orthogonal import orthonormal
 
 NORMS = ("chi", "sqrt_d", "quantile", "midpoint")
@@ -122,7 +122,7 @@ def redrawn_projection(
         checks.shapes(name, step=(step, ""))
     _checked(name, key, m, d, heads, dtype)
     checks.choice(name, "norms", norms, NORMS)
-    own = jax.random.fold_in(key, step // every)
+    own = jax.random.fold_in(key, numerics.signed(step) // every)
     return orthogonal_projection(own, m=m, d=d, heads=heads, norms=norms, dtype=dtype)
 
 

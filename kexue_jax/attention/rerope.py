@@ -127,7 +127,8 @@ def dense_rerope_attention(
     check_leak(name, leak)
     check_mask(name, "mask", mask, (*q.shape[:-1], n))
     dtype = numerics.accumulation_dtype(q)
-    turns = jnp.asarray(turns)
+    turns = numerics.signed(turns)
+    window = window if window is None else numerics.signed(window)
 
     def scores(query_turns: Any, key_turns: Any) -> jax.Array:
         a = rotate(jnp.asarray(q), rope_table(q, query_turns, freqs), interleaved)

@@ -115,6 +115,8 @@ def add_weissi_decay(
     until noise holds it at rate ||g||^2 / (2 log_coef), g the gradient at norm 1.
     Without noise it falls below rate * log_coef, where a step turns the weight around
     and throws it anywhere: mask such layers, or take delta >= sqrt(rate * log_coef).
+    Every tensor is pulled alike, whatever its size; an L2 coefficient c pulls a weight
+    as log_coef = 2 c ||W||^2 does.
     Cost: two sums and one pass over the weights.
     Raises: as ``weissi_penalty``; ValueError from ``update`` without parameters, or
     where the updates have other names or shapes.

@@ -87,7 +87,7 @@ def hierarchical_lookup(
     _check_alpha(name, alpha)
     checks.count(name, "levels", levels)
     dtype = numerics.accumulation_dtype(table)
-    wide, ids = jnp.asarray(table).astype(dtype), jnp.asarray(position_ids)
+    wide, ids = jnp.asarray(table).astype(dtype), numerics.signed(position_ids)
     _check_known_ids(name, position_ids, n, levels)
     rows = wide[ids % n] + _block_rows(wide, ids // n, alpha, levels - 1)
     inside = ids >= 0

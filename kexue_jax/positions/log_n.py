@@ -21,7 +21,8 @@ def log_n_scale(
     Article: kexue.fm/archives/8823 (9948).  Paper: none.
     Differs: no. floor=1 is for a model that was trained without the factor (it leaves
     positions below train_length alone); floor=0 is for one trained with it. Multiply q
-    by it, not the scores, before any rotation: it then fits every fast attention.
+    by it, not the scores, before any rotation: it then fits every fast attention. The
+    general kappa ln n / d has ``scale`` = kappa ln(train_length) / d beside it.
     Cost: O(n) time and memory; float32 at least.
     Raises: TypeError or ValueError for bad arguments, positions in floats of 16 bits,
     or a train_length below 2.

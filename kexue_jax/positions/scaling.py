@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kexue_jax._base import checks
+from kexue_jax._base import checks, numerics
 from kexue_jax.positions.rotary import check_dim
 
 Number = float | jax.Array
@@ -100,8 +100,8 @@ def base_digits(positions: jax.Array, *, base: int, num_digits: int) -> jax.Arra
     Article: kexue.fm/archives/9675 (9706).  Paper: none.
     Differs: no.
     Cost: O(n num_digits).
-    Raises: TypeError or ValueError for bad arguments, or where base^(num_digits - 1)
-    is beyond the dtype of the positions.
+    Raises: TypeError or ValueError for bad arguments, or where base or
+    base^(num_digits - 1) is beyond the dtype of the positions, of 32 bits at least.
     Example:
         >>> import jax.numpy as jnp
         >>> from kexue_jax.positions import base_digits
@@ -112,9 +112,11 @@ def base_digits(positions: jax.Array, *, base: int, num_digits: int) -> jax.Arra
     checks.array(name, "positions", positions, "integer")
     checks.count(name, "base", base, minimum=2)
     checks.count(name, "num_digits", num_digits)
-    positions = jnp.asarray(positions)
-    top = base ** (num_digits - 1)
-    if top > jnp.iinfo(positions.dtype).max:
+    positions = numerics.signed(positions)
+    most = jnp.iinfo(positions.dtype).max
+    if base > most:
+        raise checks.fail(name, "base", base, f"such that it fits {positions.dtype}")
+    if base ** (num_digits - 1) > most:
         wanted = f"such that base^(num_digits - 1) fits {positions.dtype}"
         raise checks.fail(name, "num_digits", num_digits, wanted)
     digits = [positions // base**m % base for m in range(num_digits)]

@@ -48,7 +48,9 @@ def online_sgd(
     of arrays [T, *], comparator a tree as params -> OnlineTrace.
     Article: kexue.fm/archives/9902, 11469.  Paper: Zinkevich 2003.
     Differs: schedules count from 0, as optax's do, the article from 1; losses are those
-    before the step, as the theorem has them. Everything runs in at least float32.
+    before the step, as the theorem has them. Everything runs in at least float32. The
+    theorem is not about momentum, Adam or decoupled decay; an L2 term within f it
+    covers, at another bound of the gradients.
     Cost: one gradient and one projection a step, one loss more with a comparator; no
     iterate is kept.
     Raises: TypeError or ValueError for an ``f``, a schedule or a projection that is no

@@ -58,7 +58,9 @@ def train_with_path_kernel(
     to n - 1; learning_rate [] or [steps]; x_test [a, *d] -> PathTrace.
     Article: kexue.fm/archives/8009.  Paper: arXiv 2012.00152, 2308.00824.
     Differs: the article has the limit of a small rate and all samples at each step.
-    Attributions are summed with the rounding errors carried along.
+    Attributions are summed with the rounding errors carried along. What f_T - f_0 adds
+    up to holds for one function of (params, x): no statistics of a batch, and dropout
+    under the key of each step in ``path_step`` alone.
     Cost: a step of training and a ``path_step`` of its b samples each; with
     ``record_every`` = r > 1 a ``path_step`` of all n samples once in r steps, n / r a
     step, which pays where r > n / b. Memory of the attributions, with r > 1 half as

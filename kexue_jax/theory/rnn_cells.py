@@ -41,7 +41,8 @@ def simple_rnn_cell(
     Shapes: w [d_in, d], u [d, d], b [d]; state [..., d], x [..., d_in] -> RnnStep of
     state [..., d] and out [..., d].
     Article: kexue.fm/archives/7888.  Paper: arXiv 1211.5063.
-    Differs: no.
+    Differs: no. tanh and relu are those of the article; any other is a cell of one's
+    own, which ``scan_rnn`` and ``jacobian_profile`` take as well.
     Cost: O(d (d + d_in)).
     Raises: TypeError or ValueError for a bad argument.
     Example:

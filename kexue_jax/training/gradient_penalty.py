@@ -133,8 +133,9 @@ def implicit_gradient_loss(
     Article: kexue.fm/archives/7787.  Paper: arXiv 2009.11162.
     Differs: no. The rate is that of plain descent; with momentum m a step takes the
     time learning_rate / (1 - m), and the rate to give is learning_rate (1 + m) /
-    (1 - m)^2. Adam's has no such form.
+    (1 - m)^2. Adam's has no such form. Of a schedule give the rate of the step.
     Cost: a gradient within the loss; its own gradient takes one Hessian product more.
+    For less memory wrap ``f`` in ``remat``.
     Raises: TypeError or ValueError for an ``f`` that is no function, a rate below 0;
     when called, for an ``f`` that gives no scalar, parameters that are no floats.
     Example:

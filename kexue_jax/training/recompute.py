@@ -45,7 +45,9 @@ def remat(
     Article: kexue.fm/archives/7367.  Paper: arXiv 1604.06174.
     Differs: the article switches by an environment variable read at import, here it is
     an argument. From ``jax.checkpoint``, a name that nothing in fn has is refused
-    (there it silently keeps nothing), and static arguments may be named.
+    (there it silently keeps nothing), and static arguments may be named. fn must be
+    pure: a module with running statistics would update them twice, and is for
+    ``flax.linen.remat``. With a large vocabulary put logits and loss in too.
     Cost: at most one more run of fn in the backward pass. ``prevent_cse`` keeps XLA
     from undoing it; in the body of a ``lax.scan`` False is enough and cheaper.
     Raises: TypeError or ValueError for a bad argument; ValueError from the call where

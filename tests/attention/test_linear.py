@@ -375,3 +375,11 @@ def test_the_gradient_keeps_no_state_a_token() -> None:
     states = 2 * 2048 * 32 * 32 * 4
     assert peak(recurrent_linear_attention) > states
     assert peak(CAUSAL) < states / 2
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint32"])
+def test_prefix_lengths_may_be_narrow_integers(dtype) -> None:
+    """Positions beyond 127 do not fit an int8: in it they would wrap."""
+    inputs = features(300)
+    got, wanted = (CAUSAL(*inputs, prefix_length=p) for p in (jnp.array(5, dtype), 5))
+    np.testing.assert_array_equal(got, wanted)

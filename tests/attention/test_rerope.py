@@ -359,3 +359,14 @@ def test_vmap_and_bad_lengths() -> None:
     assert far_from(jax.jit(jax.vmap(run))(q, k, v), jax.jit(run)(q, k, v)) < 1e-14
     with pytest.raises(ValueError, match="rerope_attention: `k`"):
         run(q, k[..., :9, :], v[..., :9, :])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint32"])
+def test_positions_and_windows_may_be_unsigned(dtype) -> None:
+    """Differences of unsigned integers would wrap."""
+    plain = functools.partial(dense_rerope_attention, *qkv(n=200), freqs=FREQS)
+    turns, window = jnp.arange(200).astype(dtype), jnp.array(8, dtype)
+    for causal in (False, True):
+        wanted = plain(positions=jnp.arange(200), window=8, causal=causal)
+        got = plain(positions=turns, window=window, causal=causal)
+        assert far_from(got, wanted) < 1e-12

@@ -166,3 +166,15 @@ def test_a_stepping_form_goes_on_from_its_state_and_donates_it():
 def test_gradient_of_a_prepared_form_is_refused():
     with pytest.raises(ValueError, match="pure functions"):
         Case("toy.x", toy.inputs, Prepared(jitted), toy.square, gradient=(0,))
+
+
+def test_goals_over_other_forms_and_of_memory_are_claims_of_their_own():
+    peers = [toy.working(toy.numpy_square), toy.MISSING]
+    goals = {"numpy": 1e9, "twin": 1e-9, "no-such-package": 1.0}
+    result, _ = measure(toy.case(peers=peers, goals=goals, memory_goal=10.0))
+    over, under, memory = tables.claims([result])
+    assert "of the time of numpy" in over.text and over.verdict == "confirmed"
+    assert "of the time of twin" in under.text and under.verdict != "confirmed"
+    assert memory.verdict == "confirmed" and "memory" in memory.text
+    result, _ = measure(toy.case(goal=1.5, goals={"twin": 1e-9}))
+    assert "qualified" not in tables.claims([result])[0].rule

@@ -264,3 +264,12 @@ def test_layer_is_the_lookup_of_its_table() -> None:
 
 def build(rngs: nnx.Rngs, **options):
     return HierarchicalPositionEmbedding(8, 6, **options)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint16"])
+def test_ids_may_be_narrow_integers(dtype) -> None:
+    """The length of the table does not fit an int8."""
+    table = jnp.asarray(np.random.default_rng(0).normal(size=(512, 3)))
+    ids = jnp.array([1, 2, 100], dtype)
+    for look_up in (hierarchical_lookup, jax.jit(hierarchical_lookup)):
+        np.testing.assert_array_equal(look_up(table, ids), table[np.array([1, 2, 100])])

@@ -78,3 +78,10 @@ def test_rotary_angles_are_the_quotients_in_base_b_to_2_over_d() -> None:
     # is n / B^0 = n, unchanged (the article writes n / B there).
     np.testing.assert_allclose(rule("ntk_fixed") * k ** (2 / d), rule("ntk_old"))
     assert rule("ntk_old")[0] == 1
+
+
+def test_digits_of_narrow_integers_in_a_base_beyond_them() -> None:
+    found = base_digits(jnp.array([5, 200], jnp.uint8), base=300, num_digits=2)
+    np.testing.assert_array_equal(found, [[5, 0], [200, 0]])
+    with pytest.raises(ValueError, match="base_digits: `base`"):
+        base_digits(jnp.array([5], jnp.uint8), base=2**31, num_digits=1)

@@ -6,7 +6,7 @@ are trained to exactly one loss (the last step is cut short where it is reached)
 descent at several rates and by minibatches of several sizes: is the gradient by the
 input smaller after larger rates and smaller batches, as implicit regularization has
 it, and does the inequality hold for the mean loss? Last, the distance of descent from
-two flows by the rate. About five minutes on one CPU core.
+two flows by the rate. About twelve minutes on one CPU core.
 
     python -m experiments.gradient_penalty
     python -m experiments.gradient_penalty --act=gelu --depth=3,6

@@ -10,14 +10,15 @@ and without the layer between encoder and embedding; a training succeeds if it e
 below the entropy of single bytes. That part is a toy: six narrow layers and some
 hundred steps can show who leaves the plateau of byte frequencies first, not that a
 start or wiring fails where the articles say so, in deep networks after long training.
---preset=paper has 24 layers and 2000 steps, for accelerators. Some minutes on one CPU
-core.
+--preset=paper has 24 layers and 2000 steps, for accelerators. About 12 minutes on one
+CPU core.
 
     python -m experiments.initialization
     python -m experiments.initialization --wiring=post,pre --depth=12,48
 """
 
 import dataclasses
+import itertools
 
 from experiments._harness import lists
 from experiments._harness.config import BaseConfig, UserError, launch, setting
@@ -39,7 +40,7 @@ class Config(BaseConfig):
     data_dir: str = setting("none", "folder of the text files", shapes_run=False)
     wiring: str = setting("post,pre,none,rezero,deepnorm", "wirings to measure")
     std: str = setting("0.02,lecun,xavier", "starts to measure: 0.02, lecun, xavier")
-    depth: str = setting("12,48", "numbers of layers to measure")
+    depth: str = setting("6,12,24,48", "numbers of layers to measure")
     width: int = setting(128, "width of measured encoders", minimum=8, maximum=4096)
     heads: int = setting(4, "heads, a divisor of both widths", minimum=1, maximum=64)
     train_width: int = setting(32, "width of trained encoders", minimum=8, maximum=4096)
@@ -48,6 +49,8 @@ class Config(BaseConfig):
     length: int = setting(16, "bytes of a row", minimum=4, maximum=4096)
     batch_size: int = setting(16, "rows a step", minimum=1)
     num_steps: int = setting(700, "steps of a training", minimum=10)
+    head_steps: int = setting(2000, "steps of those with two heads", minimum=10)
+    head_rates: str = setting("2e-3,5e-3", "their rates")
     warmup: int = setting(150, "steps of warm-up", minimum=1)
     learning_rate: float = setting(5e-3, "Adam's", minimum=0, open_minimum=True)
     num_seeds: int = setting(3, "seeds, from --seed on", minimum=1, maximum=99)
@@ -66,11 +69,11 @@ PRESETS = {
         "length": 8,
         "batch_size": 2,
         "num_steps": 10,
+        "head_steps": 10,
         "warmup": 4,
         "num_seeds": 1,
     },
     "paper": {
-        "depth": "6,12,24,48",
         "width": 256,
         "train_width": 256,
         "train_depth": 24,
@@ -80,6 +83,7 @@ PRESETS = {
         "num_steps": 2000,
         "warmup": 500,
         "learning_rate": 1e-3,
+        "head_rates": "5e-4,1e-3",
     },
 }
 
@@ -89,6 +93,7 @@ def main(config: Config) -> None:
     wirings = parts("wiring", config.wiring, WIRINGS)
     starts = parts("std", config.std, STARTS)
     depths = sorted(map(int, parts("depth", config.depth, None)))
+    rates = lists.positive("head_rates", config.head_rates)
     if not {"post", "pre", "deepnorm"} <= set(wirings):
         raise UserError("flag --wiring: post, pre and deepnorm are to be among them")
     if config.width % config.heads or config.train_width % config.heads:
@@ -116,16 +121,32 @@ def main(config: Config) -> None:
     outcomes = {way: train(text, way, plan, seeds) for way in ways(config)}
     print(f"trained: {run.seconds():.0f} s", flush=True)
     small = Encoder(config.train_width, config.heads, config.head_depth, "post", "0.02")
+    longer = plan._replace(steps=config.head_steps)
     heads = {}
-    for head in (True, False):
-        way = Way(small, "rate", head)
-        heads[way] = train(text, way, plan, seeds)
-    level = unigram(text, plan, seeds)
-    report = claims.Report(signals, outcomes, heads, level)
+    for rate, head in itertools.product(rates, (True, False)):
+        way = Way(small, "rate", head, rate)
+        heads[way] = train(text, way, longer._replace(rate=rate), seeds)
+    levels = [unigram(text, p, seeds) for p in (plan, longer)]
+    report = claims.Report(signals, outcomes, heads, *levels, start_only(config))
     pictures.draw(run, report)
-    facts = {"data": text.source, "hidden": "15 % of the bytes"}
+    facts = {
+        "data": text.source,
+        "hidden": "15 % of the bytes",
+        "trainings": report.start,
+        "trainings with two heads": f"{config.head_depth} layers of the same width, "
+        f"{config.head_steps} steps at {config.head_rates}",
+    }
     write_results(run, claims.all_claims(report), claims.tables(report), facts)
     print(f"report: {write_report(run.folder)}")
+
+
+def start_only(config: Config) -> str:
+    """What the trainings that are compared are."""
+    return (
+        f"{config.train_depth} layers of width {config.train_width}, "
+        f"{config.num_steps} steps of Adam at {config.learning_rate:g}: a start of "
+        "learning only"
+    )
 
 
 def ways(config: Config) -> list[Way]:

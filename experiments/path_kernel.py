@@ -5,10 +5,10 @@ has added to each prediction: how far the sum is from the prediction by rate, in
 article's form and the exact one, full batches and mini-batches; which images support
 and oppose a prediction, beside its neighbors in pixels; by width how far the tangent
 kernel moves and how near two kernel machines come to the network: the path kernel with
-refitted coefficients, and flow with the first kernel. About three minutes on one core.
+refitted coefficients, and flow with the first kernel. About 4 minutes on one core.
 
     python -m experiments.path_kernel
-    python -m experiments.path_kernel --steps=2000 --lr=0.05
+    python -m experiments.path_kernel --steps=500 --lr=0.05
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from experiments._harness.report import write_report
 from experiments._harness.results import write_results
 from experiments._harness.workdir import open_run
 from experiments._path import claims, measurement, pictures
-from experiments._path.measurement import NODES, TOP, Report
+from experiments._path.measurement import BATCH_SIZE, NODES, TOP, Report
 from experiments._path.widths import POINTS, measure_widths
 
 
@@ -39,7 +39,7 @@ class Config(BaseConfig):
     batch_duration: float = setting(
         20.0, "rate times steps of mini-batches by rate", minimum=0.01, maximum=1e4
     )
-    steps: int = setting(1000, "steps of mini-batches", minimum=1)
+    steps: int = setting(2000, "steps of mini-batches", minimum=1)
     lr: float = setting(0.5, "their rate", minimum=0, open_minimum=True)
     batch_size: int = setting(32, "images of a step", minimum=1)
     width: int = setting(32, "hidden units of that network", minimum=1, maximum=4096)
@@ -109,6 +109,10 @@ def main(config: Config) -> None:
     pictures.draw(run, report, data, max(1, config.width_steps // POINTS))
     facts = {
         "data": data.source,
+        "batches": f"two digits in full batches of {config.full_rows} images alone, "
+        f"ten in full batches of {BATCH_SIZE} images and in mini-batches",
+        "attributions": f"{config.steps} steps of {config.batch_size} images at a rate "
+        f"of {config.lr:g}, mini-batches alone",
         "test accuracy of the network of the attributions": sum(report.accuracy)
         / len(report.accuracy),
         "full batches are stable at the start below a rate of": min(report.limit),

@@ -4,7 +4,7 @@ A language model of bytes whose layers are one loop is compiled at several depth
 each way to recompute, and XLA's count of temporary memory is tabled; at the depths that
 are affordable it is run on the source text of Python's library for time, gradients and
 the device's own peak of memory. Then the largest batch of models as BERT-base and
-BERT-large that fits a budget is found from compiled programs alone. About six minutes
+BERT-large that fits a budget is found from compiled programs alone. About ten minutes
 on one CPU core.
 
     python -m experiments.recompute
@@ -32,7 +32,7 @@ class Config(BaseConfig):
 
     dataset: str = setting("stdlib", "text of the timed steps", choices=TEXTS)
     data_dir: str = setting("none", "folder of the text files", shapes_run=False)
-    layers: str = setting("4,16,64", "depths, commas between")
+    layers: str = setting("4,8,16,32,64", "depths, commas between")
     policy: str = setting("all", "ways to recompute, none among them; or all")
     width: int = setting(256, "width of the model", minimum=8, maximum=8192)
     heads: int = setting(4, "heads, a divisor of --width", minimum=1, maximum=256)
@@ -42,7 +42,7 @@ class Config(BaseConfig):
     timed_rows: int = setting(1, "rows of a batch there", minimum=1, maximum=65536)
     unrolled_layers: int = setting(4, "depth without a loop", minimum=1, maximum=256)
     repeats: int = setting(20, "times each step is timed", minimum=1, maximum=1000)
-    num_seeds: int = setting(2, "seeds, from --seed on", minimum=1, maximum=99)
+    num_seeds: int = setting(3, "seeds, from --seed on", minimum=1, maximum=99)
     budget_gib: float = setting(
         22.0, "memory that the largest batch must fit", minimum=1e-3, maximum=1e4
     )

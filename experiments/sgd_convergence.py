@@ -4,7 +4,7 @@ Softmax regression on real digits, one row a step, in a ball, from several sched
 of the rate and over several horizons: the average regret against the best point in
 hindsight, the bound that the run itself gives, and the theorem's from the schedule
 alone. Beside them the gaps of averaged and last iterates, and a network with a hidden
-layer, outside the assumptions. About a minute on two CPU cores.
+layer, outside the assumptions. About four minutes on one CPU core.
 
     python -m experiments.sgd_convergence
     python -m experiments.sgd_convergence --schedules=const,sqrt,linear --T=1000000

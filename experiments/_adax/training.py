@@ -80,6 +80,32 @@ class Outcome(NamedTuple):
     losses: dict[Cell, np.ndarray]
     change: dict[Cell, np.ndarray]
 
+    @property
+    def rates(self) -> list[float]:
+        """The rates that were tried, in rising order."""
+        return sorted({cell.rate for cell in self.validation})
+
+    def best(self, plans: Sequence[str] = PLANS) -> tuple[float, str]:
+        """Rate and plan of the best mean validation score, of the seeds with all."""
+        settings = [(rate, plan) for rate in self.rates for plan in plans]
+        scores = self.validation
+        seeds = sorted(
+            seed
+            for seed in {cell.seed for cell in scores}
+            if all(Cell(*setting, seed) in scores for setting in settings)
+        )
+
+        def worth(setting: tuple[float, str]) -> float:
+            found = [scores[Cell(*setting, seed)] for seed in seeds]
+            return float(np.mean(np.nan_to_num(found, nan=-np.inf)))
+
+        return max(settings, key=worth)
+
+    def joined(self, other: "Outcome") -> "Outcome":
+        """The cells of both."""
+        pairs = zip(self, other, strict=True)
+        return Outcome(*({**mine, **theirs} for mine, theirs in pairs))
+
 
 class Budget(NamedTuple):
     """What decides a training beside rule and cell."""
@@ -88,6 +114,23 @@ class Budget(NamedTuple):
     blocks: int
     batch_size: int
     decay: float
+
+
+def search(
+    rule: Rule,
+    task: Task,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    searched: int,
+    budget: Budget,
+) -> Outcome:
+    """All settings at the first seeds; the best, and the best constant, at the rest."""
+    settings = [(rate, plan) for rate in rule.rates(rates) for plan in PLANS]
+    first = [Cell(*s, seed) for s in settings for seed in seeds[:searched]]
+    found = train(rule, task, first, budget)
+    chosen = sorted({found.best(), found.best(PLANS[:1])})
+    rest = [Cell(*s, seed) for s in chosen for seed in seeds[searched:]]
+    return found.joined(train(rule, task, rest, budget)) if rest else found
 
 
 def train(rule: Rule, task: Task, cells: Sequence[Cell], budget: Budget) -> Outcome:

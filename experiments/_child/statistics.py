@@ -17,7 +17,6 @@ COMPONENTS = 1000
 RATIOS = (0.1, 0.5)  # mean^2 over mean square of a gradient
 OPTIMIZERS = ("SGD", "SGDM", "Adam, b1 = 0", "Adam, b1 = 0.9", "Adam, b1 = 0.99")
 PLACES = ("gradient", "update")
-REAL = ("SGD", "SGDM", "Adam, b1 = 0.9")  # with the gradients of a regression
 
 
 class Moments(NamedTuple):
@@ -25,6 +24,19 @@ class Moments(NamedTuple):
 
     mean: np.ndarray
     variance: np.ndarray
+
+
+class Real(NamedTuple):
+    """Of the updates of real gradients: [seeds] numbers.
+
+    The mean is over that without dropout; ``r`` is mean^2 over mean square of the
+    gradients, and ``formula`` the variance that is predicted from it.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    r: np.ndarray
+    formula: np.ndarray
 
 
 def transformation(name: str) -> Any:
@@ -85,7 +97,7 @@ def _synthetic(
     return jax.vmap(lambda key: jax.vmap(lambda cell: one(key, cell))(cells))(keys)
 
 
-def predicted(name: str, place: str, ratio: float, share: float) -> tuple[float, float]:
+def predicted(name: str, place: str, ratio: Any, share: float) -> tuple[Any, Any]:
     """Mean and variance of an update by the formulas, for long averages in v."""
     b1 = first_moment(name)
     k = (1 - b1) / (1 + b1)
@@ -106,24 +118,25 @@ def regression(
     shares: Sequence[float],
     seeds: Sequence[int],
     steps: int,
-) -> dict[float, Moments]:
-    """Moments of the updates over those without dropout, by share: a real gradient.
+) -> dict[float, Real]:
+    """Moments of the updates by share, of real gradients.
 
     The parameters stand still at those of a linear softmax after some training. The
     mean is the projection on the mean update without dropout; the variance that over
-    time, its mean over the parameters.
+    time, its mean over the parameters whose gradient is not always 0, under SGD over
+    the mean square of the gradients, as the formulas have it.
     """
     images, labels = (jnp.asarray(x) for x in parts.train)
     params = _trained(images, labels, parts.classes)
     flat, unravel = ravel_pytree(params)
 
-    def one(key: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(key: jax.Array, share: jax.Array) -> jax.Array:
         drop = optim.gradient_dropout(jax.random.fold_in(key, 1), keep_prob=share)
         chain = [drop, transformation(name)]
         opt = optax.chain(*(chain if place == "gradient" else reversed(chain)))
 
         def step(carry: Any, number: jax.Array) -> Any:
-            state, first, second = carry
+            state, sums = carry
             rows = jax.random.randint(
                 jax.random.fold_in(key, number + 2), (32,), 0, len(images)
             )
@@ -131,26 +144,36 @@ def regression(
             found, state = opt.update(g, state)
             u = jnp.asarray(found)
             late = (number >= steps).astype(jnp.float32) / steps
-            return (state, first + late * u, second + late * u**2), None
+            return (state, sums + late * jnp.stack([u, u**2, g, g**2])), None
 
-        zero = jnp.zeros_like(flat)
-        start = opt.init(flat), zero, zero
-        (_, first, second), _ = jax.lax.scan(step, start, jnp.arange(2 * steps))
-        return first, jnp.mean(second - first**2)
+        start = opt.init(flat), jnp.zeros((4, *flat.shape), jnp.float32)
+        return jax.lax.scan(step, start, jnp.arange(2 * steps))[0][1]
 
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     wanted = jnp.asarray(shares, jnp.float32)
     grid = jax.vmap(lambda k: jax.vmap(lambda p: one(k, p))(wanted))
-    first, variance = (np.asarray(x, np.float64) for x in jax.jit(grid)(keys))
-    whole = shares.index(1.0)
-    plain = first[:, whole]
+    sums = np.asarray(jax.jit(grid)(keys), np.float64)
+    plain = sums[:, shares.index(1.0), 0]
     return {
-        share: Moments(
-            np.sum(first[:, i] * plain, 1) / np.sum(plain**2, 1),
-            variance[:, i] / variance[:, whole],
-        )
+        share: _real(name, place, share, sums[:, i], plain)
         for i, share in enumerate(shares)
     }
+
+
+def _real(
+    name: str, place: str, share: float, sums: np.ndarray, plain: np.ndarray
+) -> Real:
+    """Of [seeds, 4, parameters]: means of updates, gradients and their squares."""
+    live = (sums[:, 3] > 0).all(0)
+    first, second, mean, square = np.moveaxis(sums[:, :, live], 1, 0)
+    variance = (second - first**2).mean(1)
+    if name.startswith("SGD"):
+        variance = variance / square.mean(1)
+        r = (mean**2).mean(1) / square.mean(1)
+    else:
+        r = (mean**2 / square).mean(1)
+    along = np.sum(sums[:, 0] * plain, 1) / np.sum(plain**2, 1)
+    return Real(along, variance, r, predicted(name, place, r, share)[1])
 
 
 def _loss(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ from kexue_jax import optim
 START, END = 10.0, 1e-3
 PAIRS = ((16.0, 1.0), (4.0, 2.0), (64.0, 0.5))
 DRAWS = 200_000
+OVERSHOOT = 0.005  # 2 / (4 START^2): from here on descent comes no nearer
 RUNAWAY = 0.02  # a rate at which descent from 10 diverges
 
 
@@ -63,8 +64,8 @@ def counts() -> dict[str, int]:
     return {rule.name: int(program(place)) for place, rule in enumerate(RULES)}
 
 
-def runaway(rate: float = RUNAWAY, steps: int = 5) -> float:
-    """|theta| after a few steps of plain descent at a rate that is too large."""
+def descended(rate: float, steps: int = 5) -> float:
+    """|theta| after a few steps of plain descent."""
     theta = START
     for _ in range(steps):
         theta -= rate * 4 * theta**3

@@ -15,6 +15,8 @@ from experiments._harness.devices import data_mesh, replicate, shard_batch
 from kexue_jax import optim
 
 METHODS = ("none", "hard", "soft", "relaxed")
+LINES = ("above all", "least squares")
+PROBE = 1.0  # the rate of the softly clipped training along which is measured
 
 
 class Cell(NamedTuple):

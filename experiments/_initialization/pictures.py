@@ -51,7 +51,8 @@ def draw(run: Run, report: Report) -> None:
     for way, outcome in report.heads.items():
         mean = outcome.scales.mean(0)
         name = "with" if way.head else "without"
-        scales[f"{name} a layer in the head"] = (np.arange(len(mean)), mean)
+        label = f"{name} a layer in the head, rate {way.rate:g}"
+        scales[label] = (np.arange(len(mean)), mean)
     curves(
         run.path("scales.png"),
         scales,

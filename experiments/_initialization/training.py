@@ -32,11 +32,12 @@ class Plan(NamedTuple):
 
 
 class Way(NamedTuple):
-    """An encoder with its training: warm-up of the rate or of alpha, head's layer."""
+    """An encoder with its training: warm-up of rate or alpha, head's layer, rate."""
 
     encoder: Encoder
     warmup: str = "none"  # none, rate or alpha
     head: bool = True
+    rate: float | None = None  # None: that of the plan
 
     @property
     def name(self) -> str:
@@ -50,6 +51,8 @@ class Way(NamedTuple):
             parts.append(f"warm-up of {self.warmup}")
         if not self.head:
             parts.append("no layer in the head")
+        if self.rate is not None:
+            parts.append(f"rate {self.rate:g}")
         return ", ".join(parts)
 
 

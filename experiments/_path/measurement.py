@@ -54,17 +54,18 @@ class Shown(NamedTuple):
 class Report:
     """All numbers of a run.
 
-    ``errors`` and, for ten digits in mini-batches, ``batch_errors`` by form: [seeds,
-    rates], over the change of the predictions; ``limit`` by seed the rate from which
-    full batches are unstable at the start; ``retrieval`` by kind and seed; by width
-    ``moved`` [seeds, points], and ``refit`` and ``flow`` [seeds], distances from the
-    trained network's predictions.
+    ``errors`` and, for ten digits, ``batch_errors`` in mini-batches and
+    ``full_errors`` in full ones by form: [seeds, rates], over the change of the
+    predictions; ``limit`` by seed the rate from which full batches are unstable at
+    the start; ``retrieval`` by kind and seed; by width ``moved`` [seeds, points], and
+    ``refit`` and ``flow`` [seeds], distances from the trained network's predictions.
     """
 
     rates: list[float]
     forms: list[str] = dataclasses.field(default_factory=lambda: list(NODES))
     errors: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     batch_errors: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    full_errors: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     limit: list[float] = dataclasses.field(default_factory=list)
     retrieval: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     residual: list[float] = dataclasses.field(default_factory=list)
@@ -82,6 +83,10 @@ class Report:
     def batch_slope(self, form: str) -> np.ndarray:
         """The same for ten digits in mini-batches."""
         return _exponents(BATCH_RATES, self.batch_errors[form])
+
+    def full_slope(self, form: str) -> np.ndarray:
+        """The same for ten digits in full batches."""
+        return _exponents(BATCH_RATES, self.full_errors[form])
 
 
 def _exponents(rates: Any, errors: np.ndarray) -> np.ndarray:
@@ -144,12 +149,14 @@ def _miss(trace: Any) -> jax.Array:
 def measure_batches(
     report: Report, data: ImageData, seeds: list[int], duration: float
 ) -> None:
-    """Residuals of ten logits in mini-batches, in float64; orders of their own."""
+    """Residuals of ten logits in float64: mini-batches, each rate and seed in an
+    order of its own, and full batches of the first BATCH_SIZE images.
+    """
     x = vectors(data.train_images[:BATCH_ROWS])
     labels = np.asarray(data.train_labels)[:BATCH_ROWS]
     rates = _courses(BATCH_RATES, duration)
     count = rates.shape[1]
-    orders = [
+    mini = [
         [_order(len(x), count, BATCH_SIZE, (seed, k)) for k in range(len(rates))]
         for seed in seeds
     ]
@@ -168,11 +175,13 @@ def measure_batches(
                 )
             )
 
-        turns = np.array(orders), np.broadcast_to(rates, (len(seeds), *rates.shape))
-        pairs = _pairs(seeds, *turns)
+        each = np.broadcast_to(rates, (len(seeds), *rates.shape))
+        full = np.broadcast_to(np.arange(BATCH_SIZE), np.shape(mini))
+        pairs = [_pairs(seeds, np.array(order), each) for order in (mini, full)]
         for form, nodes in BATCH_NODES.items():
-            found = _mapped(partial(run, nodes=nodes), pairs, seeds)
-            report.batch_errors[form] = found
+            program = jax.jit(partial(jax.lax.map, partial(run, nodes=nodes)))
+            found = [np.asarray(program(p)).reshape(len(seeds), -1) for p in pairs]
+            report.batch_errors[form], report.full_errors[form] = found
 
 
 def _order(rows: int, steps: int, batch: int, seed: Any) -> np.ndarray:

@@ -30,10 +30,12 @@ class Report:
     """All numbers of a run by way, or way and depth; lists have one entry a seed.
 
     ``peaks`` is what the device's allocator has held at most, None where it is not
-    told.
+    told. Steps are run with ``timed_rows`` rows a batch, memory is that of
+    ``sizes.rows``.
     """
 
     sizes: Sizes
+    timed_rows: int = 1
     memory: dict[tuple[str, int], int] = dataclasses.field(default_factory=dict)
     residuals: dict[tuple[str, int], int] = dataclasses.field(default_factory=dict)
     seconds: dict[tuple[str, int], list[float]] = dataclasses.field(
@@ -62,10 +64,9 @@ class Report:
         return sorted({layers for _, layers in self.seconds})
 
     def slope(self, way: str) -> float:
-        """The exponent of the depth in the memory, over the upper half of depths."""
-        depths = self.depths[len(self.depths) // 2 - (len(self.depths) == 2) :]
-        found = [self.memory[way, layers] for layers in depths]
-        return float(np.polyfit(np.log(depths), np.log(found), 1)[0])
+        """The exponent of the depth in the memory, through all depths."""
+        found = [self.memory[way, layers] for layers in self.depths]
+        return float(np.polyfit(np.log(self.depths), np.log(found), 1)[0])
 
     def layer_bytes(self) -> float:
         """What a layer keeps where nothing is recomputed."""
@@ -124,6 +125,7 @@ def measure_steps(
     order = sorted(
         report.ways, key=lambda way: report.memory.get((way, sizes.layers), 0)
     )
+    report.timed_rows = sizes.rows
     runs: dict[str, Any] = {
         way: jax.jit(jax.value_and_grad(network.loss(sizes, way))) for way in order
     }

@@ -8,25 +8,28 @@ import numpy as np
 
 from experiments._rnn.addends import gates
 from experiments._rnn.networks import (
-    CELLS,
     Model,
     Task,
+    drawn,
+    exact_profile,
     logits,
     loss,
     profile_of,
+    stacked,
     zeros,
 )
-from kexue_jax.theory import init_rnn
 
 
 class Outcome(NamedTuple):
     """What a training has come to, one entry a model.
 
-    ``score`` is accuracy or loss; ``profile`` [models, n] the logarithms of norms on
-    test rows; the others are those of ``addends.gates``; ``losses`` [models, steps].
+    ``score`` is accuracy or loss on test rows, ``held`` on those that choose a bias;
+    ``profile`` [models, n] the logarithms of norms on test rows; the others are those
+    of ``addends.gates``; ``losses`` [models, steps].
     """
 
     score: np.ndarray
+    held: np.ndarray
     profile: np.ndarray
     keep: np.ndarray
     log_keep: np.ndarray
@@ -37,32 +40,39 @@ class Outcome(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Profiles [models, n] before training, and ``addends.gates`` of them."""
+    """Profiles [models, n] before training, and ``addends.gates`` of them.
+
+    ``exact`` are the Frobenius and spectral norms of ``exact_profile``, at the width of
+    the trained models; none where U is scaled.
+    """
 
     profile: Any
     product: Any
     alone: Any
     terms: Any
+    exact: tuple[Any, ...] = ()
 
 
 def judge_models(
     task: Task, cell: str, params: Any, losses: np.ndarray, width: int
 ) -> Outcome:
-    """Score, profile and gates of trained models on the test rows."""
-    rows = jnp.asarray(task.test)
+    """Scores of trained models; profile and gates on the test rows."""
+    held, test = jnp.asarray(task.held), jnp.asarray(task.test)
+
+    def score(params: Any, rows: jax.Array) -> jax.Array:
+        state = zeros(cell, len(rows), width)
+        if task.kind == "next":
+            return loss(params, cell, state, rows, task.kind)[0]
+        _, found = logits(params, cell, state, rows[:, :-1], task.kind)
+        return (found[:, -1].argmax(-1) == rows[:, -1]).mean()
 
     def one(params: Any) -> dict[str, jax.Array]:
-        state = zeros(cell, len(rows), width)
-        if task.kind == "label":
-            _, found = logits(params, cell, state, rows[:, :-1], task.kind)
-            score = (found[:, -1].argmax(-1) == rows[:, -1]).mean()
-        else:
-            score = loss(params, cell, state, rows, task.kind)[0]
-        few = params["word"][rows[:8, :-1]]
+        few = params["word"][test[:8, :-1]]
         first = zeros(cell, len(few), width)
         profile = profile_of(cell, params["cell"], first, few)
         found = gates(cell, params["cell"], few)
-        return {"score": score, "profile": profile, **found}
+        scores = {"score": score(params, test), "held": score(params, held)}
+        return {**scores, "profile": profile, **found}
 
     found = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(params))
     return Outcome(**found, losses=losses)
@@ -71,21 +81,42 @@ def judge_models(
 def profiles_at_start(
     models: list[Model], width: int, length: int, scale: float = 1.0
 ) -> Start:
-    """The Start of models on unit normal inputs."""
+    """The Start of models on unit normal inputs, without ``exact``."""
     cell = models[0].cell
-    keys = jax.vmap(jax.random.key)(jnp.asarray([m.seed for m in models]))
-    biases = jnp.asarray([m.bias for m in models], jnp.float32)
 
     def one(given: Any) -> Start:
-        key, bias = given
-        first, second = jax.random.split(key)
-        sizes = {"inputs": width, "hidden": width}
-        params = init_rnn(first, kind=CELLS[cell][0], keep_bias=bias, **sizes)
-        params["u"] = scale * params["u"]
-        xs = jax.random.normal(second, (2, length, width), jnp.float32)
-        profile = profile_of(cell, params, zeros(cell, 2, width), xs)
+        params, xs = given
+        profile = profile_of(cell, params, zeros(cell, len(xs), width), xs)
         found = gates(cell, params, xs)
         return Start(profile, found["product"], found["alone"], found["terms"])
 
-    found = jax.jit(lambda given: jax.lax.map(one, given))((keys, biases))
+    found = jax.jit(lambda given: jax.lax.map(one, given))(
+        _begun(models, width, length, scale)
+    )
     return jax.tree.map(np.asarray, found)
+
+
+def exact_at_start(models: list[Model], width: int, length: int) -> tuple[Any, ...]:
+    """``exact_profile`` of models on unit normal inputs, each [models, n]."""
+    cell = models[0].cell
+
+    def one(given: Any) -> tuple[jax.Array, jax.Array]:
+        params, xs = given
+        return exact_profile(cell, params, zeros(cell, len(xs), width), xs)
+
+    found = jax.jit(lambda given: jax.lax.map(one, given))(
+        _begun(models, width, length)
+    )
+    return jax.tree.map(np.asarray, found)
+
+
+def _begun(models: list[Model], width: int, length: int, scale: float = 1.0) -> Any:
+    """Parameters of the models' cells, U scaled, and two rows of inputs for each."""
+    found = []
+    for model in models:
+        first, second = jax.random.split(jax.random.key(model.seed))
+        params = drawn(first, model, width)
+        params["u"] = scale * params["u"]
+        rows = jax.random.normal(second, (2, length, width), jnp.float32)
+        found.append((params, rows))
+    return stacked(found)

@@ -45,11 +45,13 @@ class Task(NamedTuple):
 
     ``train`` [rows, n + 1] and ``test`` likewise; "label" is judged on the last token
     after the others, "next" on each after those before it, the state handed on.
+    ``held`` are rows that no training sees, by which a bias is chosen.
     """
 
     name: str
     kind: str
     train: np.ndarray
+    held: np.ndarray
     test: np.ndarray
     inputs: int
     outputs: int
@@ -61,13 +63,28 @@ def zeros(cell: str, rows: int, width: int) -> Any:
     return CellState(zero, zero) if cell in TWO_PARTS else zero
 
 
-def start(key: jax.Array, bias: jax.Array, cell: str, task: Task, width: int) -> Any:
-    """Parameters: tokens as rows, the cell, a linear read-out."""
-    first, second, third = jax.random.split(key, 3)
+def drawn(key: jax.Array, model: Model, width: int) -> Any:
+    """Parameters of a model's cell."""
     sizes = {"inputs": width, "hidden": width}
+    kind = CELLS[model.cell][0]
+    return init_rnn(key, kind=kind, keep_bias=model.bias, **sizes)
+
+
+def stacked(trees: list[Any]) -> Any:
+    """One tree whose leaves have a leading axis, an entry a tree."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def start(model: Model, task: Task, width: int) -> Any:
+    """Parameters: tokens as rows, the cell, a linear read-out.
+
+    Not for jit: the programs of single operations serve all cells, while one of all
+    draws takes a cell ten seconds to compile.
+    """
+    first, second, third = jax.random.split(jax.random.key(model.seed), 3)
     return {
         "word": jax.random.normal(first, (task.inputs, width), jnp.float32),
-        "cell": init_rnn(second, kind=CELLS[cell][0], keep_bias=bias, **sizes),
+        "cell": drawn(second, model, width),
         "out": jax.random.normal(third, (width, task.outputs), jnp.float32)
         / width**0.5,
         "bias": jnp.zeros(task.outputs, jnp.float32),
@@ -98,12 +115,10 @@ def train(
     cell = models[0].cell
     rule = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     orders = np.stack([_order(task, m.seed, steps, batch) for m in models])
-    keys = jax.vmap(jax.random.key)(jnp.asarray([m.seed for m in models]))
-    biases = jnp.asarray([m.bias for m in models], jnp.float32)
+    starts = stacked([start(model, task, width) for model in models])
+    data = jnp.asarray(task.train)
 
-    def one(key: jax.Array, bias: jax.Array, order: jax.Array) -> Any:
-        params = start(key, bias, cell, task, width)
-        data = jnp.asarray(task.train)
+    def one(params: Any, order: jax.Array) -> Any:
 
         def step(carry: Any, ids: jax.Array) -> Any:
             params, moments, state = carry
@@ -118,7 +133,7 @@ def train(
         (params, _, _), losses = jax.lax.scan(step, first, order)
         return params, losses
 
-    params, losses = jax.jit(jax.vmap(one))(keys, biases, jnp.asarray(orders))
+    params, losses = jax.jit(jax.vmap(one))(starts, jnp.asarray(orders))
     return params, np.asarray(losses)
 
 
@@ -138,3 +153,11 @@ def profile_of(cell: str, params: Any, state: Any, xs: jax.Array) -> jax.Array:
         CELLS[cell][1], params, state, xs, key=jax.random.key(0), **probe
     )
     return found.frobenius.mean(0)
+
+
+def exact_profile(
+    cell: str, params: Any, state: Any, xs: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The means over rows of log(|M_k| / sqrt(N)) and of log of the spectral norm."""
+    found = jacobian_profile(CELLS[cell][1], params, state, xs, method="exact")
+    return found.frobenius.mean(0), found.spectral.mean(0)

@@ -90,19 +90,15 @@ def _trained(run: Run, report: Report) -> None:
     """Profiles after training; those of an LSTM beside products of its gates."""
     series: dict[str, Any] = {}
     for cell in report.long:
-        bias = max(report.biases(cell), key=lambda b, c=cell: _accuracy(report, c, b))
+        bias = report.best(cell)
         series[_name(cell, bias)] = _curve(report.of("long", cell, bias, "profile"))
-    _norms(run, "profile_trained", series, "trained on the long task, best bias")
+    _norms(run, "profile_trained", series, "trained on the long task")
     series = {}
     for bias in report.biases("lstm") if "lstm" in report.long else []:
         fields = ("profile", "product", "alone")
         found = [report.of("long", "lstm", bias, field) for field in fields]
         series |= _beside(_name("lstm", bias), *found)
     _norms(run, "gates_trained", series, "trained on the long task")
-
-
-def _accuracy(report: Report, cell: str, bias: float) -> float:
-    return float(report.of("long", cell, bias, "score").mean())
 
 
 def _addends(run: Run, report: Report) -> None:

@@ -38,10 +38,25 @@ class Curves(NamedTuple):
 def flows(
     parts: Split, depth: int, width: int, steps: int, seeds: Sequence[int]
 ) -> tuple[list[dict[str, Curves]], list[dict[str, Curves]]]:
-    """The curves by seed and penalty, from planted and from plain layers."""
+    """The curves by seed and penalty, from planted layers; of L2 from plain ones."""
+    cells = [(PLANTED, seed, name) for seed in seeds for name in PENALTIES]
+    found = iter(_curves(parts, depth, width, steps, cells))
+    planted = [{name: next(found) for name in PENALTIES} for _ in seeds]
+    cells = [(0.0, seed, "L2") for seed in seeds]
+    plain = _curves(parts, depth, width, steps, cells)
+    return planted, [{"L2": each} for each in plain]
+
+
+def _curves(
+    parts: Split,
+    depth: int,
+    width: int,
+    steps: int,
+    cells: Sequence[tuple[float, int, str]],
+) -> list[Curves]:
+    """Of each cell: what is planted, seed and penalty."""
     images, labels = parts.train
     sizes = (images.shape[1], *[width] * (depth - 1), parts.classes)
-    cells = [(p, s, name) for p in (PLANTED, 0.0) for s in seeds for name in PENALTIES]
     starts = [start(sizes, seed, planted) for planted, seed, _ in cells]
     models = {
         "params": jax.tree.map(lambda *leaves: np.stack(leaves), *starts),
@@ -51,12 +66,7 @@ def flows(
     program = jax.jit(functools.partial(_flow, steps))
     arrays = program(shard_batch(mesh, models), *replicate(mesh, (images, labels)))
     arrays = [np.asarray(x, np.float64) for x in arrays]
-    found = [Curves(*row) for row in zip(*arrays, strict=True)]
-    rows = [
-        dict(zip(PENALTIES, found[i : i + len(PENALTIES)], strict=True))
-        for i in range(0, len(found), len(PENALTIES))
-    ]
-    return rows[: len(seeds)], rows[len(seeds) :]
+    return [Curves(*row) for row in zip(*arrays, strict=True)]
 
 
 def start(sizes: Sequence[int], seed: int, planted: float) -> Params:

@@ -17,7 +17,7 @@ Choice = tuple[float, float]
 
 
 class Report(NamedTuple):
-    """Curves by seed and penalty, from planted and from plain layers; answers."""
+    """Curves by seed and penalty, from planted layers and (L2) plain ones; answers."""
 
     flows: Sequence[Mapping[str, Curves]]
     plain: Sequence[Mapping[str, Curves]]
@@ -38,9 +38,12 @@ class Report(NamedTuple):
         return max(self.choices(setting), key=worth)
 
     def on_edge(self, setting: Setting) -> bool:
-        """Whether the best coefficient is the largest or the smallest of several."""
-        tried = {choice[0] for choice in self.choices(setting)}
-        return len(tried) > 1 and self.best(setting)[0] in (min(tried), max(tried))
+        """Whether the best coefficient or direction is the first or last of several."""
+        columns = zip(*self.choices(setting), strict=True)
+        pairs = zip(self.best(setting), map(set, columns), strict=True)
+        return any(
+            len(tried) > 1 and x in (min(tried), max(tried)) for x, tried in pairs
+        )
 
     def of(self, what: Callable[[Answer], float], setting: Setting) -> np.ndarray:
         """One value a seed, at the best choice."""

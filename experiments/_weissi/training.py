@@ -18,10 +18,9 @@ Params = Any
 OPTIMIZERS = ("SGD", "AdamW")
 PENALTIES = ("none", "L2", "log", "WEISSI")
 ATTACKS = (0.05, 0.1, 0.2)  # sizes of a step of the input's sign, pixels in [-1, 1]
-
-
 LARGER = {"SGD": 1.0, "AdamW": 100.0}  # coefficients, for an equal pull in all
-DIRECTIONS = (0.3, 1.0)  # pulls on the directions over that on the norms, at the start
+# Pulls on the directions over that on the norms, at the start.
+DIRECTIONS = (0.1, 0.3, 1.0)
 
 
 class Setting(NamedTuple):

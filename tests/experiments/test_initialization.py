@@ -40,6 +40,10 @@ def way(wiring="post", start="lecun", warmup="none", head=True):
     return Way(Encoder(8, 2, 2, wiring, start), warmup, head)
 
 
+def headed(head, rate=1e-3):
+    return way(start="0.02", warmup="rate", head=head)._replace(rate=rate)
+
+
 def report():
     """What the articles say, in numbers."""
     signals = {
@@ -53,8 +57,9 @@ def report():
         for rival in (way(start="0.02"), way(warmup="rate"), way(wiring="pre"))
     }
     outcomes[way(warmup="alpha")] = outcome(2.0)
-    heads = {way(head=True): outcome(2.0), way(head=False): outcome(2.0, 1.5)}
-    return claims.Report(signals, outcomes, heads, np.array([2.9, 3.0]))
+    heads = {headed(True): outcome(2.0), headed(False): outcome(2.0, 1.5)}
+    levels = np.array([2.9, 3.0]), np.array([2.4, 2.5])
+    return claims.Report(signals, outcomes, heads, *levels, "2 layers")
 
 
 def verdicts(found):
@@ -86,7 +91,7 @@ def replaced(place):
         return found._replace(outcomes={**found.outcomes, way(): outcome(2.1)})
     if place == 10:
         return found._replace(
-            heads={way(head=True): outcome(2.0, 1.5), way(head=False): outcome(2.0)}
+            heads={headed(True): outcome(2.0, 1.5), headed(False): outcome(2.0)}
         )
     rival = OTHERS.get(place, way(warmup="alpha"))
     return found._replace(outcomes={**found.outcomes, rival: outcome(3.5)})
@@ -106,8 +111,22 @@ def test_each_claim_is_refuted_where_it_is_false(place) -> None:
     ],
 )
 def test_a_scale_that_grows_for_some_seeds_only_is_not_shown(scales, verdict) -> None:
-    heads = {way(head=True): outcome(2.0), way(head=False): outcome(2.0, *scales)}
+    heads = {headed(True): outcome(2.0), headed(False): outcome(2.0, *scales)}
     assert verdicts(report()._replace(heads=heads))[10] == verdict
+
+
+def test_a_scale_that_grows_at_one_rate_only_is_not_shown() -> None:
+    heads = report().heads
+    other = {headed(True, 1.0): outcome(2.0, 1.5), headed(False, 1.0): outcome(2.0)}
+    assert verdicts(report()._replace(heads=heads | other))[10] == "qualified"
+
+
+def test_heads_of_trainings_that_fail_show_nothing() -> None:
+    # Below the level of the other trainings, not below that of their own.
+    heads = {headed(True): outcome(2.2), headed(False): outcome(2.0)}
+    assert verdicts(report()._replace(heads=heads))[10] == "qualified"
+    heads = {headed(True): outcome(2.2), headed(False): outcome(2.0, 1.5)}
+    assert verdicts(report()._replace(heads=heads))[10] == "qualified"
 
 
 def test_a_diverged_training_counts_as_a_large_loss() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from experiments._adax import claims as adax_claims
+from experiments._adax.training import PLANS, Outcome
 from experiments._adax.training import Cell as AdaxCell
-from experiments._adax.training import Outcome
 from experiments._child import claims as child_claims
-from experiments._child.statistics import Moments, predicted
+from experiments._child.statistics import Moments, _real, predicted
 from experiments._child.tuning import Answer, Cell, methods
 from experiments._clipping import claims as clipping_claims
 from experiments._clipping import quartic
@@ -30,11 +30,44 @@ def test_the_exponent_of_a_falling_change() -> None:
     steps = np.arange(1, 2001)
     change = np.stack([3 * steps**-1.0, 0.1 * steps**0.0])
     np.testing.assert_allclose(adax_claims.slope(change), [-1, 0], atol=1e-9)
+    change[0, 300::2] = 0.0  # float32 did not see these
+    np.testing.assert_allclose(adax_claims.slope(change), [-1, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("power", "verdict"), [(-1.6, "confirmed"), (-1.1, "qualified"), (-0.1, "refuted")]
+)
+def test_freezing_is_more_than_the_fall_of_a_mean(power, verdict) -> None:
+    powers = {"AdaX-W": power, "AdaX-W, 10 b2": -2.0, "running mean": -1.0}
+    found = {}
+    for rule, exponent in {**powers, "AdamW": -0.2}.items():
+        cells = [AdaxCell(1e-3, "constant", s) for s in SEEDS]
+        cells += [AdaxCell(1e-3, "cosine", s) for s in SEEDS]
+        rows = {c: np.arange(1.0, 201.0) ** exponent for c in cells}
+        scores = dict.fromkeys(cells, 0.5)
+        found["digits", rule] = Outcome(scores, scores, rows, rows, rows)
+    claim = adax_claims._freezes(adax_claims.Report(found, SEEDS), "digits")
+    assert claim.verdict == verdict
+
+
+def test_rates_are_chosen_by_the_seeds_that_have_all() -> None:
+    settings = [(r, plan) for r in (1e-3, 1e-2, 1e-1) for plan in PLANS]
+    scores = {AdaxCell(*s, seed): s[0] for s in settings for seed in SEEDS[:2]}
+    scores[AdaxCell(1e-2, "constant", 0)] = 0.4
+    scores[AdaxCell(1e-2, "constant", 2)] = -9.0
+    scores[AdaxCell(1e-1, "cosine", 1)] = np.nan
+    outcome = Outcome(scores, scores, {}, {}, {})
+    assert outcome.best() == (1e-2, "constant")
+    assert outcome.best(["cosine"]) == (1e-2, "cosine")
+    report = adax_claims.Report({("digits", "AdamW"): outcome}, SEEDS)
+    assert not report.on_edge("digits", "AdamW")
+    assert adax_claims.on_edge(1e-1, outcome.rates)
+    assert not adax_claims.on_edge(1e-1, [1e-1])
 
 
 def adax_report(adaxw: float, adamw: float) -> adax_claims.Report:
     def outcome(score: float, spread: float) -> Outcome:
-        cells = [AdaxCell(1e-3, "constant", s) for s in SEEDS]
+        cells = [AdaxCell(1e-3, plan, s) for plan in PLANS for s in SEEDS]
         scores = {c: score + 0.01 * c.seed + spread * c.seed**2 for c in cells}
         rows = {c: np.ones(20) for c in cells}
         return Outcome(scores, scores, rows, rows, rows)
@@ -85,6 +118,19 @@ def test_predicted_moments_have_their_limits() -> None:
     )
 
 
+def test_real_gradients_have_the_variance_of_their_own_formula() -> None:
+    # Means and mean squares of updates and gradients; the second gradient is always 0.
+    adam = np.array([[[0.3, 0.0], [0.2, 0.0], [2.0, 0.0], [8.0, 0.0]]])
+    found = _real("Adam, b1 = 0.9", "gradient", 0.25, adam, 2 * adam[:, 0])
+    np.testing.assert_allclose(found.mean, 0.5)
+    np.testing.assert_allclose(found.variance, 0.2 - 0.09)
+    np.testing.assert_allclose(found.r, 0.5)
+    np.testing.assert_allclose(found.formula, 0.1 / 1.9 * (1 - 0.25 * 0.5))
+    found = _real("SGD", "gradient", 0.25, adam, adam[:, 0])
+    np.testing.assert_allclose(found.variance, 0.11 / 8)
+    np.testing.assert_allclose(found.formula, 1 / 0.25 - 0.5)
+
+
 @pytest.mark.parametrize(
     ("gain", "drift", "verdict"),
     [
@@ -123,6 +169,25 @@ def test_a_rising_variance_refutes_the_article() -> None:
 def test_the_quadratic_bound_fails_and_the_exponential_does_not() -> None:
     found = quartic.violations(16.0, 1.0)
     assert found["exponential"] == 0 and found["quadratic"] > 0.2
+
+
+def test_descent_comes_nearer_below_the_rate_that_overshoots_only() -> None:
+    assert quartic.descended(quartic.OVERSHOOT) >= quartic.START
+    assert quartic.descended(0.99 * quartic.OVERSHOOT) < 0.9 * quartic.START
+    assert quartic.descended(quartic.RUNAWAY) > 1e6
+
+
+def test_lines_of_all_clouds_are_tabled() -> None:
+    lines = {"text": [(1.0, 2.0), (0.5, 1.0)], "digits": [(3.0, 4.0), (2.0, 3.0)]}
+    counts = {rule.name: rule.wanted for rule in quartic.RULES}
+    losses = {m: {} for m in METHODS}
+    report = clipping_claims.Report(counts, {}, {}, losses, lines, SEEDS)
+    assert clipping_claims.tables(report)[1].rows == [
+        ["text", "above all", 1.0, 2.0],
+        ["text", "least squares", 0.5, 1.0],
+        ["digits", "above all", 3.0, 4.0],
+        ["digits", "least squares", 2.0, 3.0],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -190,3 +255,11 @@ def test_the_best_choice_may_lie_on_the_edge_of_the_grid() -> None:
     assert report.best(where) == (1.0, 0.0) and not report.on_edge(where)
     fewer = {c: a for c, a in answers.items() if c.coefficient < 9}
     assert report._replace(answers={where: fewer}).on_edge(where)
+    for best, edge in ((0.1, True), (0.3, False), (1.0, True)):  # of the directions
+        answers = {
+            WeissiCell(c, s, d): WeissiAnswer(float(d == best) - c % 1, 0, (), 0, 0, 0)
+            for c in (0.1, 1.0, 9.1)
+            for d in (0.1, 0.3, 1.0)
+            for s in SEEDS
+        }
+        assert report._replace(answers={where: answers}).on_edge(where) == edge

@@ -29,6 +29,7 @@ def report() -> Report:
     found.errors["Riemann"] = np.stack([np.array(RATES)] * 2)
     found.batch_errors = {form: np.full((2, 3), 1e-14) for form in BATCH_NODES}
     found.batch_errors["Riemann"] = np.stack([np.array(BATCH_RATES)] * 2)
+    found.full_errors = dict(found.batch_errors)
     shares = {
         "supporting samples": [1.0, 1.0],
         "opposing samples": [0.0, 0.1],
@@ -67,6 +68,8 @@ def test_every_claim_is_confirmed_where_all_is_as_the_articles_say() -> None:
         (5, "retrieval", "nearest in pixels", [1.1, 1.1]),
         (2, "batch_errors", "exact, 4 nodes", np.full((2, 3), 1e-3)),
         (2, "batch_errors", "Riemann", np.full((2, 3), 1e-3)),
+        (2, "full_errors", "exact, 4 nodes", np.full((2, 3), 1e-3)),
+        (2, "full_errors", "Riemann", np.full((2, 3), 1e-3)),
         (6, "moved", 16, np.full((2, 20), 0.01)),
         (7, "refit", 256, np.full(2, 0.5)),
         (8, "flow", 256, np.full(2, 5.0)),

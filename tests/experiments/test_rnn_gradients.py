@@ -11,7 +11,7 @@ from experiments._harness.errors import UserError
 from experiments._rnn import claims
 from experiments._rnn.addends import addends, gates
 from experiments._rnn.claims import Report
-from experiments._rnn.judging import Outcome, Start
+from experiments._rnn.judging import Outcome, Start, exact_at_start
 from experiments._rnn.networks import CELLS, TWO_PARTS, UNGATED, Model, Task, _order
 from experiments.rnn_gradients import Config, _streams, chosen
 from kexue_jax.theory import CellState, init_rnn, one_step_derivative_terms
@@ -29,6 +29,7 @@ def outcome(task: str, cell: str, bias: float) -> dict[str, Any]:
     keep = 0.95 if task == "long" else 0.6
     return {
         "score": 0.4 if cell in UNGATED else 0.9 + bias / 100,
+        "held": 0.4 if cell in UNGATED else 0.9 + bias / 100,
         "profile": line(slope),
         "keep": keep,
         "log_keep": slope,
@@ -40,7 +41,7 @@ def outcome(task: str, cell: str, bias: float) -> dict[str, Any]:
 
 
 def report() -> Report:
-    found = Report({}, {}, {})
+    found = Report({}, {}, {}, 32)
     for cell in CELLS:
         biases = (0.0,) if cell in UNGATED else BIASES
         models = [Model(cell, b, s) for b in biases for s in range(SEEDS)]
@@ -112,6 +113,22 @@ def test_gates_own_products_qualify_a_slope_that_their_mean_logarithm_misses() -
     assert verdicts(wrong)[2] == "qualified"
 
 
+def test_a_bias_is_chosen_by_rows_that_are_held_out() -> None:
+    found = report()
+    found.long["lstm"][1].score[:SEEDS] = 1.0
+    assert found.best("lstm") == 3.0
+    found.long["lstm"][1].held[:SEEDS] = 1.0
+    assert found.best("lstm") == 0.0
+
+
+def test_exact_norms_before_training_are_of_both_kinds() -> None:
+    models = [Model("gru", bias, 0) for bias in BIASES]
+    frobenius, spectral = exact_at_start(models, 4, 10)
+    assert frobenius.shape == spectral.shape == (2, 10)
+    gap = spectral - frobenius
+    assert (gap >= 0).all() and (gap <= np.log(4) / 2 + 1e-5).all()
+
+
 GATED = [cell for cell in CELLS if cell not in UNGATED]
 
 
@@ -174,13 +191,13 @@ def test_streams_go_on_where_they_ended() -> None:
     rows = _streams(np.arange(100, dtype=np.uint8), 9)
     assert rows.shape == (11, 10)
     assert (rows[1:, 0] == rows[:-1, -1]).all()
-    task = Task("", "next", rows, rows, 256, 256)
+    task = Task("", "next", rows, rows, rows, 256, 256)
     order = _order(task, 0, 5, 3)
     assert ((order[1:] - order[:-1]) % len(rows) == 1).all()
 
 
 def test_settings_that_are_none_are_refused_in_one_line() -> None:
-    assert chosen(Config())[1] == [0.0, 3.0]
+    assert chosen(Config())[1] == [0.0, 1.0, 3.0]
     for wrong in ({"cells": "rnn,mgu"}, {"keep_bias": "0,a"}, {"keep_bias": "nan"}):
         with pytest.raises(UserError, match=r"flag --.*: wanted"):
             chosen(Config(**wrong))

@@ -72,3 +72,12 @@ def test_result_dtype_and_gradient() -> None:
     assert log_n_scale(jnp.arange(3.0), 8).dtype == jnp.float64
     slope = jax.grad(lambda t: log_n_scale(t, 8, floor=0.0))(jnp.asarray(4.0))
     assert slope == pytest.approx(1 / (5 * math.log(8)))
+
+
+def test_general_form_is_a_scale_beside_it() -> None:
+    """softmax(kappa ln n / d q k^T): scale = kappa ln(train_length) / d, no floor."""
+    kappa, d, length = 1.7, 64, 512
+    n = np.array([2, 100, 4096])
+    factor = np.asarray(log_n_scale(jnp.asarray(n - 1), length, floor=0.0))
+    scale = kappa * np.log(length) / d
+    np.testing.assert_allclose(scale * factor, kappa * np.log(n) / d, rtol=1e-6)

@@ -2,20 +2,19 @@
 
 The error of Performer's features by their number, kind and projection, on normal
 queries and keys and on those of a small trained model of bytes; the bias of a QR
-factorization whose signs are left alone; and whether the weights of a softmax model can
-be used in a Performer at once or after a little training. With no flags: 15 draws a
-number, three seeds a training, minutes on two CPU cores.
+factorization whose signs are left alone; whether the weights of a softmax model can be
+used in a Performer at once or after a little training; and the time of both by length.
+With no flags: 15 draws a number, three seeds a training, about twenty minutes on one
+CPU core.
 
     python -m experiments.performer_approx
 """
 
 import dataclasses
-import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from experiments._harness import processes
 from experiments._harness.config import launch, setting
@@ -26,7 +25,16 @@ from experiments._harness.results import write_results
 from experiments._harness.workdir import Run, open_run
 from experiments._language import settings
 from experiments._language.settings import LanguageConfig
-from experiments._performer.claims import WIDE, Report, claims, medians, tables
+from experiments._performer import times
+from experiments._performer.claims import (
+    USUAL,
+    WIDE,
+    Errors,
+    Report,
+    claims,
+    medians,
+    tables,
+)
 from experiments._performer.errors import (
     FORMS,
     kernel_errors,
@@ -36,7 +44,6 @@ from experiments._performer.errors import (
     uniform_error,
 )
 from experiments._performer.transfer import Transfer, transfer
-from kexue_jax import attention
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,35 +127,24 @@ def main(config: Config) -> None:
         return
     report = measured(config, moved)
     draw(run, report)
-    facts = {"data": text.source, **times(config)}
+    facts = {"data": text.source}
     write_results(run, claims(report, config.tuned), tables(report), facts)
     print(f"report: {write_report(run.folder)}")
 
 
 def measured(config: Config, moved: Transfer) -> Report:
-    """All errors, of normal entries and of the trained model's."""
-    features, d = numbers(config), config.dim
+    """All errors, of normal entries and of the trained model's, and the times."""
+    d = config.dim
     normal = sample(0, n=config.points, d=d, spread=UNIT)
     small = sample(1, n=config.points, d=d, spread=SMALL)
-    pairs = [x[:PAIRS] for x in small[:2]]
     wide = sample(2, n=min(256, config.points), d=64, spread=UNIT)
-    errors, kernels = {}, {}
-    for name, (kind, rows) in FORMS.items():
-        form = {"kind": kind, "rows": rows}
-        errors[name] = {
-            m: relative_errors(*normal, m=m, draws=config.draws, **form)
-            for m in features
-        }
-        kernels[name] = {
-            m: kernel_errors(*pairs, m=m, draws=config.repeats, **form)
-            for m in features
-        }
     usual: dict[str, Any] = {"kind": "positive", "rows": "chi", "draws": config.draws}
     return Report(
-        errors,
-        kernels,
-        {m: relative_errors(*small, m=m, **usual) for m in features},
-        {m: relative_errors(*moved.heads, m=m, **usual) for m in features},
+        output_errors(config, normal),
+        pair_errors(config, [x[:PAIRS] for x in small[:2]]),
+        {m: relative_errors(*small, m=m, **usual) for m in numbers(config)},
+        output_errors(config, moved.heads),
+        pair_errors(config, moved.heads[:2]),
         {
             "trained model": uniform_error(*moved.heads),
             WIDE: uniform_error(*wide),
@@ -156,7 +152,30 @@ def measured(config: Config, moved: Transfer) -> Report:
         relative_errors(*wide, m=256, **usual),
         {d: kernel_means(d, config.kernels) for d in (16, 64)},
         moved,
+        times.by_length(max(times.SHORTEST, 2 * config.points)),
     )
+
+
+def output_errors(config: Config, heads: Sequence[jax.Array]) -> Errors:
+    """Of the attention of q, k, v, by form and number of features."""
+    return {
+        name: {
+            m: relative_errors(*heads, kind=kind, rows=rows, m=m, draws=config.draws)
+            for m in numbers(config)
+        }
+        for name, (kind, rows) in FORMS.items()
+    }
+
+
+def pair_errors(config: Config, pairs: Sequence[jax.Array]) -> Errors:
+    """Of the kernel values of q_i and k_i, by form and number of features."""
+    return {
+        name: {
+            m: kernel_errors(*pairs, kind=kind, rows=rows, m=m, draws=config.repeats)
+            for m in numbers(config)
+        }
+        for name, (kind, rows) in FORMS.items()
+    }
 
 
 def numbers(config: Config) -> list[int]:
@@ -167,46 +186,27 @@ def numbers(config: Config) -> list[int]:
     return found
 
 
-def times(config: Config) -> dict[str, str]:
-    """Milliseconds of both attentions by length, 4 heads of 64, 256 features."""
-    found, n = {}, 256
-    w = attention.orthogonal_projection(jax.random.key(0), m=256, d=64)
-    forms = {
-        "softmax": jax.jit(lambda q: attention.blockwise_attention(q, q, q)),
-        "Performer": jax.jit(lambda q: attention.performer_attention(q, q, q, w)),
-    }
-    while n <= max(256, 2 * config.points):
-        q = jnp.asarray(np.random.default_rng(0).normal(size=(4, n, 64)), jnp.float32)
-        best = {
-            name: min(_seconds(form, q) for _ in range(3))
-            for name, form in forms.items()
-        }
-        found[f"time at n = {n}"] = ", ".join(
-            f"{name} {1000 * best[name]:.1f} ms" for name in forms
-        )
-        n *= 2
-    return found
-
-
-def _seconds(form: Any, q: jax.Array) -> float:
-    form(q).block_until_ready()
-    began = time.perf_counter()
-    form(q).block_until_ready()
-    return time.perf_counter() - began
-
-
 def draw(run: Run, report: Report) -> None:
-    """Errors by number of features; losses of the trained models."""
-    features, forms = list(report.slopes), list(FORMS)[:6]
-    shown = {name: (features, medians(report.errors[name])) for name in forms}
-    shown["positive, orthogonal, trained model"] = (features, medians(report.trained))
+    """Errors by number of features; losses of the trained models; times by length."""
+    features = list(report.slopes)
     options: dict[str, Any] = {"log_x": True, "log_y": True, "markers": True}
-    options["xlabel"] = "number of features"
-    path, ylabel = run.path("error.png"), "relative error of the output"
-    curves(path, shown, ylabel=ylabel, **options)
-    shown = {name: (features, medians(found)) for name, found in report.kernels.items()}
-    path, ylabel = run.path("kernel.png"), "relative error of kernel values"
-    curves(path, shown, ylabel=ylabel, **options)
+    output, kernel = (f"relative error of {x}" for x in ("the output", "kernel values"))
+    unit = {name: report.errors[name] for name in list(FORMS)[:6]}
+    unit[f"{USUAL}, trained model"] = report.trained[USUAL]
+    for file, ylabel, errors in (
+        ("error.png", output, unit),
+        ("kernel.png", kernel, report.kernels),
+        ("trained_error.png", f"{output}, trained model", report.trained),
+        ("trained_kernel.png", f"{kernel}, trained model", report.trained_kernels),
+    ):
+        shown = {name: (features, medians(found)) for name, found in errors.items()}
+        path = run.path(file)
+        curves(path, shown, xlabel="number of features", ylabel=ylabel, **options)
+    timed = {
+        name: (list(by_n), [1e3 * t for t in by_n.values()])
+        for name, by_n in report.times.items()
+    }
+    curves(run.path("time.png"), timed, xlabel="length", ylabel="time, ms", **options)
     bars(
         run.path("transfer.png"), {"loss": report.moved.losses}, ylabel="held-out loss"
     )

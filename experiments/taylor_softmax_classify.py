@@ -4,7 +4,8 @@ Small networks are trained on real digits with softmax, with Taylor softmax of s
 even orders, plain and monotone, and with margins (SM-softmax, SM-Taylor), on clean and
 on partly wrong labels, all seeds and margins of a head in one program. Judged are
 accuracy, likelihood and calibration on rows that neither trained nor chose anything.
-About two minutes on two CPU cores.
+Linear attention with Taylor features of order 2, beside softmax and elu1, is in
+linear_attention_lm. About three minutes on one CPU core.
 
     python -m experiments.taylor_softmax_classify
     python -m experiments.taylor_softmax_classify --orders=2,4 --label_noise=0.5

@@ -6,11 +6,18 @@ import numpy as np
 
 from experiments._harness import spread
 from experiments._harness.results import Claim, Table, judge
+from experiments._performer import times
 from experiments._performer.transfer import Transfer
 
 PAPER, ARTICLE = "arXiv 2009.14794", "kexue.fm/archives/7921"
 WIDE = "entries N(0, 1), d = 64"
 SMALL = "entries N(0, 1/16)"
+USUAL = "positive, orthogonal"
+# Form, the one it is compared with, what is claimed of it.
+ROWS = (USUAL, "positive, iid", "orthogonal rows")
+FEATURES = (USUAL, "trig, orthogonal", "positive features")
+ESTIMATE = 5000  # the length of the article's estimate
+CLEAR = 2.0  # times as fast: a clear advantage
 
 Errors = dict[str, dict[int, np.ndarray]]
 
@@ -19,17 +26,20 @@ class Report(NamedTuple):
     """Relative errors by form and number of features, one a draw, and the rest.
 
     ``errors`` of the attention output and ``slopes`` of it at small entries;
-    ``kernels`` of kernel values at small entries; ``trained`` of a model's heads.
+    ``kernels`` of kernel values at small entries; ``trained`` and ``trained_kernels``
+    the same of a trained model's heads; ``times`` in seconds by form and length.
     """
 
     errors: Errors
     kernels: Errors
     slopes: dict[int, np.ndarray]
-    trained: dict[int, np.ndarray]
+    trained: Errors
+    trained_kernels: Errors
     uniform: dict[str, float]
     unit: np.ndarray
     bias: dict[int, dict[str, tuple[float, float, float]]]
     moved: Transfer
+    times: times.Times
 
 
 def medians(errors: dict[int, np.ndarray]) -> list[float]:
@@ -45,23 +55,41 @@ def slopes(errors: dict[int, np.ndarray]) -> np.ndarray:
 
 def claims(report: Report, tuned: int) -> list[Claim]:
     """What article and paper say, and what the card adds."""
-    orthogonal, iid = "positive, orthogonal", "positive, iid"
+    figure = {"reported": "smaller error", "source": f"{PAPER}, figure 4"}
     output = "relative error of the attention output, normal q and k"
     kernel = f"root mean square relative error of kernel values, {SMALL}"
     return [
-        _below(report.errors, orthogonal, iid, "orthogonal rows", output),
-        _below(report.kernels, orthogonal, iid, "orthogonal rows", kernel),
-        _below(
-            report.errors, orthogonal, "trig, orthogonal", "positive features", output
-        ),
+        _below(report.errors, *ROWS, output, **figure),
+        _below(report.kernels, *ROWS, kernel, **figure),
+        _below(report.errors, *FEATURES, output, **figure),
+        *_trained(report),
         _root(report),
         _unit(report),
         *_bias(report),
         *_moved(report, tuned),
+        _advantage(report),
     ]
 
 
-def _below(errors: Errors, form: str, other: str, named: str, what: str) -> Claim:
+def _trained(report: Report) -> list[Claim]:
+    """The same comparisons on the heads of a trained model."""
+    of = "of a trained model's heads"
+    return [
+        _below(errors, *pair, f"{what} {of}")
+        for errors, what in (
+            (report.trained, "relative error of the attention output"),
+            (
+                report.trained_kernels,
+                "root mean square relative error of kernel values",
+            ),
+        )
+        for pair in (ROWS, FEATURES)
+    ]
+
+
+def _below(
+    errors: Errors, form: str, other: str, named: str, what: str, **source: Any
+) -> Claim:
     gaps = {
         f"ln(error of the other / error), m = {m}": np.log(errors[other][m] / found)
         for m, found in errors[form].items()
@@ -74,8 +102,7 @@ def _below(errors: Errors, form: str, other: str, named: str, what: str) -> Clai
         "above 0 by two standard errors, qualified if the mean over all numbers is",
         confirmed=lambda m: spread.everywhere(m.values()),
         qualified=lambda m: spread.exceeds(np.mean([*m.values()], axis=0)),
-        reported="smaller error",
-        source=f"{PAPER}, figure 4",
+        **source,
     )
 
 
@@ -164,14 +191,57 @@ def _moved(report: Report, tuned: int) -> list[Claim]:
     ]
 
 
+def _advantage(report: Report) -> Claim:
+    found: dict[str, float] = {}
+    for mask in times.MASKS:
+        ratios = times.ratios(report.times, mask)
+        found[f"n, {mask}"] = times.from_on(ratios, CLEAR) or max(ratios)
+    return judge(
+        "a Performer has a clear advantage in time only for n > 5000",
+        found,
+        rule=f"length from which on softmax takes {CLEAR:g} times as long "
+        f"({times.SIZES}; interpolated in logarithms; the longest one measured where "
+        f"that never happens); confirmed if above {ESTIMATE} both bidirectional and "
+        "causal, qualified if in one of them",
+        confirmed=lambda m: all(n > ESTIMATE for n in m.values()),
+        qualified=lambda m: any(n > ESTIMATE for n in m.values()),
+        reported="n > 5000, the author's estimate",
+        source=ARTICLE,
+    )
+
+
+def _timetable(report: Report) -> Table:
+    """Milliseconds by form and length, and where the forms cross."""
+    sizes = list(next(iter(report.times.values())))
+    rows: list[list[Any]] = [
+        [name, *[1e3 * by_n[n] for n in sizes], None, None]
+        for name, by_n in report.times.items()
+    ]
+    for mask in times.MASKS:
+        ratios = times.ratios(report.times, mask)
+        ends = [times.from_on(ratios, bound) for bound in (1.0, CLEAR)]
+        rows.append([f"softmax / Performer, {mask}", *ratios.values(), *ends])
+    columns = ["attention", *[f"n = {n}" for n in sizes]]
+    return Table(
+        f"Time of attention, ms ({times.SIZES}), and the length from which on the "
+        "ratio is above 1 and above 2",
+        [*columns, "1 from n =", "2 from n ="],
+        rows,
+    )
+
+
+def _by_features(title: str, errors: Errors) -> Table:
+    sizes = next(iter(errors.values()))
+    rows = [[name, *medians(found)] for name, found in errors.items()]
+    return Table(title, ["features", *[f"m = {m}" for m in sizes]], rows)
+
+
 def tables(report: Report) -> list[Table]:
-    """Errors by number of features, losses of the trained models, bias."""
-    columns = ["features", *[f"m = {m}" for m in report.slopes]]
-    usual = "positive, orthogonal"
-    rows = [[name, *medians(found)] for name, found in report.errors.items()]
-    rows.append([f"{usual}, {SMALL}", *medians(report.slopes)])
-    rows.append([f"{usual}, trained model", *medians(report.trained)])
-    kernels = [[name, *medians(found)] for name, found in report.kernels.items()]
+    """Errors by number of features, losses of the trained models, bias, times."""
+    output = "Relative error of the output"
+    kernel = "Relative error of kernel values"
+    errors = {**report.errors, f"{USUAL}, {SMALL}": report.slopes}
+    over = "root mean square over pairs, median of the draws"
     losses = []
     for name, values in report.moved.losses.items():
         found = np.array(values)
@@ -182,12 +252,14 @@ def tables(report: Report) -> list[Table]:
         for name, row in named.items()
     ]
     return [
-        Table("Relative error of the output, median of the draws", columns, rows),
-        Table(
-            f"Relative error of kernel values, {SMALL}, root mean square over pairs, "
-            "median of the draws",
-            columns,
-            kernels,
+        _by_features(f"{output}, median of the draws", errors),
+        _by_features(f"{kernel}, {SMALL}, {over}", report.kernels),
+        _by_features(
+            f"{output}, heads of the trained model, median of the draws",
+            report.trained,
+        ),
+        _by_features(
+            f"{kernel}, heads of the trained model, {over}", report.trained_kernels
         ),
         Table(
             "Relative error of the mean of all values",
@@ -200,4 +272,5 @@ def tables(report: Report) -> list[Table]:
             ["d", "signs", "mean", "standard error", "exact"],
             bias,
         ),
+        _timetable(report),
     ]

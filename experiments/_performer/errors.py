@@ -78,10 +78,12 @@ def kernel_errors(
 
     One a draw of the features.
     """
-    exact = jnp.exp((q * k).sum(-1) / q.shape[-1] ** 0.5)
-    ws = projections(rows, m=m, d=q.shape[-1], draws=draws)
-    apart = _products(ws, q, k, kind) / exact[None] - 1
-    return np.sqrt(np.asarray(jnp.square(apart).mean(-1), np.float64))
+    d = q.shape[-1]
+    q, k = (x.reshape(-1, d) for x in (q, k))
+    exact = jnp.exp((q * k).sum(-1) / d**0.5)
+    ws = projections(rows, m=m, d=d, draws=draws)
+    apart = np.asarray(_products(ws, q, k, kind) / exact[None] - 1, np.float64)
+    return np.sqrt(np.square(apart).mean(-1))
 
 
 def uniform_error(q: jax.Array, k: jax.Array, v: jax.Array) -> float:

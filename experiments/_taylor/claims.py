@@ -1,13 +1,13 @@
 """What is claimed of Taylor softmax, each claim with the rule that decides."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments._harness import spread
 from experiments._harness.results import Claim, judge
-from experiments._harness.spread import standard_error
 from experiments._taylor.judgment import Scores
 from experiments._taylor.training import Head
 from kexue_jax import numerics
@@ -30,16 +30,20 @@ class Gain(NamedTuple):
     values: np.ndarray
     rows_error: float
 
+    def exceeds(self, errors: float) -> bool:
+        """Whether the mean lies above so many standard errors of both kinds."""
+        both = np.hypot(spread.standard_error(self.values), self.rows_error)
+        mean = self.values.mean()
+        return bool(mean > 0 and mean > errors * both)
+
     @property
     def sure(self) -> bool:
         """Whether the mean exceeds two standard errors of both kinds together."""
-        if self.values.size < 2:
-            return False
-        over_seeds = standard_error(self.values)
-        return bool(self.values.mean() > 2 * np.hypot(over_seeds, self.rows_error))
+        return self.exceeds(2)
 
 
-SURELY = "two standard errors (over seeds and over test rows, added in squares)"
+COMBINED = "(over seeds and over test rows, added in squares)"
+SURELY = f"two standard errors {COMBINED}"
 
 
 def all_claims(
@@ -83,25 +87,36 @@ def _data(noise: float) -> str:
     return f"with {noise:.0%} wrong labels" if noise else "on clean labels"
 
 
+def _by_order(orders: Sequence[int]) -> list[Head]:
+    """The plain heads from the lowest order to softmax."""
+    return [*(Head(n, False) for n in sorted(orders)), SOFTMAX]
+
+
+def _rises(
+    scores: Scores, what: str, heads: Sequence[Head], noise: float
+) -> dict[str, np.ndarray]:
+    """What each head has above the one before it, one a seed."""
+    found = {}
+    for low, high in itertools.pairwise(heads):
+        above = scores.of(what, high, noise) - scores.of(what, low, noise)
+        found[f"{what}, {high.name} - {low.name}"] = above
+    return found
+
+
 def _confidence(scores: Scores, orders: Sequence[int], noise: float) -> Claim:
-    heads = [*(Head(n, False) for n in orders), SOFTMAX]
-    measured = {h.name: scores.of("confidence", h, noise) for h in heads}
-
-    def rises(m: Mapping[str, Any]) -> bool:
-        means = [m[head.name].mean() for head in heads]
-        return all(a < b for a, b in itertools.pairwise(means))
-
+    heads = _by_order(orders)
+    steps = _rises(scores, "confidence", heads, noise)
+    top = scores.of("confidence", SOFTMAX, noise)
+    below = [top - scores.of("confidence", head, noise) for head in heads[:-1]]
     return judge(
         f"Taylor softmax is less confident than softmax, the less the lower its order, "
         f"{_data(noise)}",
-        measured,
+        steps,
         rule="confirmed if the mean confidence rises from each order to the next and "
-        "from the last to softmax, qualified if it is lower than softmax's at all "
-        "orders",
-        confirmed=rises,
-        qualified=lambda m: all(
-            m[head.name].mean() < m[SOFTMAX.name].mean() for head in heads[:-1]
-        ),
+        "from the last to softmax, each time by two standard errors over the seeds, "
+        "qualified if it is lower than softmax's at every order by as much",
+        confirmed=lambda m: spread.everywhere(m.values()),
+        qualified=lambda _: spread.everywhere(below),
     )
 
 
@@ -111,9 +126,9 @@ def _difference(claim: str, gains: dict[str, Gain], **source: Any) -> Claim:
         claim,
         _shown(gains),
         rule=f"confirmed if each mean difference exceeds {SURELY}, qualified if each "
-        "is positive",
+        "exceeds one, else refuted",
         confirmed=lambda _: all(g.sure for g in gains.values()),
-        qualified=lambda m: all(m[name].mean() > 0 for name in gains),
+        qualified=lambda _: all(g.exceeds(1) for g in gains.values()),
         **source,
     )
 
@@ -152,24 +167,18 @@ def _robust(scores: Scores, orders: Sequence[int], noise: float) -> Claim:
 
 
 def _falling(scores: Scores, orders: Sequence[int], noise: float) -> Claim:
-    heads = [*(Head(n, False) for n in sorted(orders)), SOFTMAX]
-    measured = {h.name: scores.of("accuracy", h, noise) for h in heads}
-
-    def best_first(m: Mapping[str, Any]) -> bool:
-        means = [m[head.name].mean() for head in heads]
-        return max(means) == means[0]
-
-    def falls(m: Mapping[str, Any]) -> bool:
-        means = [m[head.name].mean() for head in heads]
-        return all(a > b for a, b in itertools.pairwise(means))
-
+    heads = _by_order(orders)
+    steps = _rises(scores, "accuracy", heads[::-1], noise)
+    top = scores.of("accuracy", heads[0], noise)
+    above = [top - scores.of("accuracy", head, noise) for head in heads[1:]]
     return judge(
         f"the lower the order, the higher the accuracy {_data(noise)}",
-        measured,
+        steps,
         rule="confirmed if the mean accuracy falls from each order to the next and to "
-        "softmax, qualified if the lowest order has the highest",
-        confirmed=falls,
-        qualified=best_first,
+        "softmax, each time by two standard errors over the seeds, qualified if that "
+        "of the lowest order exceeds each other by as much",
+        confirmed=lambda m: spread.everywhere(m.values()),
+        qualified=lambda _: spread.everywhere(above),
     )
 
 

@@ -49,10 +49,13 @@ def causal(n: int, goal: float | None, *, gradient: bool = False) -> Case:
     twin: Any = attention.recurrent_linear_attention
     about = f"causal linear attention by chunks, 8 heads of {n}x64; twin: step by step"
     if gradient:
-        # The gradient of n steps would keep n states: the twin is the matrix here.
-        twin = functools.partial(attention.quadratic_linear_attention, causal=True)
+        # The gradient of n steps keeps n states: the matrix where that is less.
+        kind = "step by step"
+        if n <= 4096:
+            twin = functools.partial(attention.quadratic_linear_attention, causal=True)
+            kind = "n x n products"
         fast, twin = with_gradient(fast), with_gradient(twin)
-        about = f"the same with gradients, 8 heads of {n}x64; twin: n x n products"
+        about = f"the same with gradients, 8 heads of {n}x64; twin: {kind}"
     return Case(
         f"attention.linear_causal_{n}" + ("_gradient" if gradient else ""),
         functools.partial(features, n=n, count=4 if gradient else 3),
@@ -168,7 +171,7 @@ FORWARD = {256: None, 512: 1.0, 1024: 0.3, 2048: 0.3, 4096: 0.3, 8192: 0.3, 32_7
 
 CASES = (
     *(causal(n, goal) for n, goal in FORWARD.items()),
-    *(causal(n, 0.65, gradient=True) for n in (512, 1024, 4096)),
+    *(causal(n, goal and 0.65, gradient=True) for n, goal in FORWARD.items()),
     full(),
     favor(4096, 0.4, is_causal=False),
     favor(1024, 0.2, is_causal=True),

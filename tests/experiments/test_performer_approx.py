@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments._performer import claims as experiment
+from experiments._performer import times
 from experiments._performer.claims import WIDE, Report
 from experiments._performer.errors import (
     FORMS,
@@ -92,6 +93,18 @@ def by_form(ours, others):
     return {n: {m: s * DRAWS / m**0.5 for m in MANY} for n, s in size.items()}
 
 
+LENGTHS = [2**i for i in range(8, 15)]
+
+
+def timed(*twice):
+    """Times where softmax takes twice a Performer's at the lengths ``twice``."""
+    found = {}
+    for mask, start in zip(times.MASKS, twice, strict=True):
+        found[f"softmax, {mask}"] = {n: 2.0 * n * n / start for n in LENGTHS}
+        found[f"Performer, {mask}"] = {n: float(n) for n in LENGTHS}
+    return found
+
+
 def made_up(**changes):
     """A report in which all is as the article says, but for ``changes``."""
     rooted = {m: DRAWS / m**0.5 for m in MANY}
@@ -106,7 +119,8 @@ def made_up(**changes):
         "errors": by_form(np.array([1.0, 1.02, 0.98]), 2.0),
         "kernels": by_form(np.array([1.0, 1.02, 0.98]), 2.0),
         "slopes": rooted,
-        "trained": rooted,
+        "trained": by_form(np.array([1.0, 1.02, 0.98]), 2.0),
+        "trained_kernels": by_form(np.array([1.0, 1.02, 0.98]), 2.0),
         "uniform": {"trained model": 0.5, WIDE: 0.8},
         "unit": np.array([2.0, 2.2]),
         "bias": {
@@ -114,6 +128,7 @@ def made_up(**changes):
             64: {"raw": (1.2, 0.003, 1.284), "right": (1.285, 0.003, 1.284)},
         },
         "moved": Transfer(losses, None),
+        "times": timed(2**13, 2**14),
     }
     return Report(**{**values, **changes})
 
@@ -123,20 +138,54 @@ def verdicts(**changes):
 
 
 def test_verdicts_follow_the_numbers():
-    assert verdicts() == ["confirmed"] * 9
+    assert verdicts() == ["confirmed"] * 14
     flat = dict.fromkeys(MANY, DRAWS)
-    assert verdicts(slopes=flat)[3] == "refuted"
-    assert verdicts(unit=np.array([0.1, 0.2]))[4] == "refuted"
+    assert verdicts(slopes=flat)[7] == "refuted"
+    assert verdicts(unit=np.array([0.1, 0.2]))[8] == "refuted"
     same = {16: {"raw": (1.284, 0.005, 1.284), "right": (1.284, 0.005, 1.284)}}
-    assert verdicts(bias=same)[5] == "refuted"
+    assert verdicts(bias=same)[9] == "refuted"
     losses = dict(made_up().moved.losses)
     losses["Performer, not tuned"] = [1.5, 1.6, 1.55]
     losses["Performer, tuned, fixed rows"] = [1.5, 1.6, 1.55]
-    assert verdicts(moved=Transfer(losses, None))[-2:] == ["refuted", "qualified"]
+    assert verdicts(moved=Transfer(losses, None))[11:13] == ["refuted", "qualified"]
     less = by_form(np.array([1.0, 1.02, 0.98]), 0.5)
     assert verdicts(errors=less)[:3] == ["refuted", "confirmed", "refuted"]
     assert verdicts(kernels=less)[:3] == ["confirmed", "refuted", "confirmed"]
-    assert len(experiment.tables(made_up())[0].rows) == len(FORMS) + 2
+    both = ["refuted"] * 2
+    assert verdicts(trained=less)[3:7] == [*both, "confirmed", "confirmed"]
+    assert verdicts(trained_kernels=less)[3:7] == ["confirmed", "confirmed", *both]
+    rows = [len(table.rows) for table in experiment.tables(made_up())]
+    assert rows[:4] == [len(FORMS) + 1, *[len(FORMS)] * 3] and rows[-1] == 6
+
+
+@pytest.mark.parametrize(
+    ("twice", "verdict"),
+    [
+        ((2**13, 2**13), "confirmed"),
+        ((2**13, 2**11), "qualified"),
+        ((2**12, 2**11), "refuted"),
+        ((2**20, 2**20), "confirmed"),
+    ],
+)
+def test_the_advantage_is_judged_by_the_measured_length(twice, verdict):
+    assert verdicts(times=timed(*twice))[-1] == verdict
+
+
+def test_where_times_cross_is_interpolated_in_logarithms():
+    ratios = times.ratios(timed(2**12, 3000), "causal")
+    assert times.from_on(ratios, 2.0) == pytest.approx(3000)
+    assert times.from_on(ratios, 1.0) == pytest.approx(1500)
+    assert times.from_on(ratios, 100.0) is None
+    assert times.from_on(ratios, 0.001) == LENGTHS[0]
+    # A ratio that falls below the bound again counts from there on.
+    assert times.from_on({256: 3.0, 512: 0.5, 1024: 2.0}, 1.0) == pytest.approx(2**9.5)
+
+
+def test_times_are_measured_at_every_length():
+    assert times.lengths(1100) == [256, 512, 1024]
+    found = times.by_length(256)
+    assert len(found) == 4
+    assert all(list(by_n) == [256] and by_n[256] > 0 for by_n in found.values())
 
 
 def test_a_mean_alone_decides_nothing():
@@ -149,11 +198,11 @@ def test_a_mean_alone_decides_nothing():
     one = {name: {**noisy[name], 32: sure[name][32]} for name in FORMS}
     assert verdicts(errors=one)[0] == "refuted"
     steep = {m: DRAWS / m ** np.array([0.2, 0.5, 0.8]) for m in MANY}
-    assert verdicts(slopes=steep)[3] == "refuted"
-    assert verdicts(unit=np.array([0.1, 2.0]))[4] == "refuted"
+    assert verdicts(slopes=steep)[7] == "refuted"
+    assert verdicts(unit=np.array([0.1, 2.0]))[8] == "refuted"
     losses = dict(made_up().moved.losses)
     losses["Performer, not tuned"] = [1.4, 1.7, 2.6]
     losses["Performer, tuned, fixed rows"] = [1.3, 1.51, 1.55]
-    assert verdicts(moved=Transfer(losses, None))[-2:] == ["refuted", "qualified"]
+    assert verdicts(moved=Transfer(losses, None))[11:13] == ["refuted", "qualified"]
     single = {name: found[:1] for name, found in made_up().moved.losses.items()}
-    assert verdicts(moved=Transfer(single, None))[-2:] == ["refuted", "refuted"]
+    assert verdicts(moved=Transfer(single, None))[11:13] == ["refuted", "refuted"]

@@ -128,6 +128,60 @@ def test_a_gain_within_the_error_of_the_test_rows_is_not_sure() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rows_error", "verdict"),
+    [(0.0, "confirmed"), (0.002, "qualified"), (0.003, "refuted")],
+)
+def test_a_gain_within_one_standard_error_is_refuted(rows_error, verdict) -> None:
+    values = np.array([0.002, 0.003, 0.0025, 0.0025])
+    gains = {"sure": claims.Gain(values, 0.0), "gain": claims.Gain(values, rows_error)}
+    assert claims._difference("it gains", gains).verdict == verdict
+    single = {"gain": claims.Gain(values[:1], 0.0)}
+    assert claims._difference("it gains", single).verdict == "refuted"
+
+
+class Numbers:
+    """Scores that are given, one a seed, by head."""
+
+    def __init__(self, values: dict[Head, list[float]]) -> None:
+        self.values = values
+
+    def of(self, what: str, head: Head, noise: float) -> np.ndarray:
+        return np.array(self.values[head])
+
+
+RISING = {
+    Head(2, False): [0.5, 0.6, 0.7],
+    Head(4, False): [0.61, 0.70, 0.81],
+    Head(0, False): [0.72, 0.8, 0.9],
+}
+
+
+def test_orders_are_compared_seed_by_seed() -> None:
+    """Steps of a tenth are sure although the seeds lie as far apart."""
+    falling = {head: [1 - v for v in values] for head, values in RISING.items()}
+    for judged, ordered in ((claims._confidence, RISING), (claims._falling, falling)):
+        found = judged(Numbers(ordered), (2, 4), 0.0)
+        assert found.verdict == "confirmed" and len(found.measured) == 2
+        opposed = falling if ordered is RISING else RISING
+        assert judged(Numbers(opposed), (2, 4), 0.0).verdict == "refuted"
+        single = {head: values[:1] for head, values in ordered.items()}
+        assert judged(Numbers(single), (2, 4), 0.0).verdict == "refuted"
+
+
+def test_orders_whose_means_alone_are_in_order_are_not_sure() -> None:
+    last = Head(0, False)
+    for judged, sign, middle in (
+        (claims._confidence, 1, [0.5, 0.7, 0.65]),
+        (claims._falling, -1, [0.72, 0.75, 0.95]),
+    ):
+        near = {**RISING, Head(4, False): middle}
+        noisy = {head: [sign * v for v in values] for head, values in near.items()}
+        assert judged(Numbers(noisy), (2, 4), 0.0).verdict == "qualified"
+        noisy[last] = [sign * v for v in (0.5, 0.6, 1.1)]
+        assert judged(Numbers(noisy), (2, 4), 0.0).verdict == "refuted"
+
+
+@pytest.mark.parametrize(
     "flag",
     ["--orders=3", "--orders=2,x", "--orders=26", "--orders=", "--margins=-1"],
 )

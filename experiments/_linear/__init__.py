@@ -1,0 +1,1 @@
+"""Linear attention against softmax: what is claimed of it, and its tables."""

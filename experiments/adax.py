@@ -4,8 +4,8 @@ SGD with momentum, AdamW, AdaX, AdaX-W, AdaFactor and the other schedules of the
 moment train a small network on real digits and one that predicts the next byte of
 Python's standard library, at several rates, constant and falling, all seeds of a rule
 in one program. The first seeds choose rate and plan, all train with them; judged on
-rows that neither trained nor chose. With no flags: about 8 minutes on one core that runs
-nothing else, several times that on a busy one.
+rows that neither trained nor chose. With no flags: about 8 minutes on one core that
+runs nothing else, several times that on a busy one.
 
     python -m experiments.adax
     python -m experiments.adax --num_steps=40000 --num_seeds=3

@@ -126,8 +126,9 @@ def main(config: Config) -> None:
     for rate, head in itertools.product(rates, (True, False)):
         way = Way(small, "rate", head, rate)
         heads[way] = train(text, way, longer._replace(rate=rate), seeds)
-    levels = [unigram(text, p, seeds) for p in (plan, longer)]
-    report = claims.Report(signals, outcomes, heads, *levels, start_only(config))
+    level, head_level = (unigram(text, p, seeds) for p in (plan, longer))
+    start = start_only(config)
+    report = claims.Report(signals, outcomes, heads, level, head_level, start)
     pictures.draw(run, report)
     facts = {
         "data": text.source,

@@ -103,8 +103,13 @@ class Outcome(NamedTuple):
 
     def joined(self, other: "Outcome") -> "Outcome":
         """The cells of both."""
-        pairs = zip(self, other, strict=True)
-        return Outcome(*({**mine, **theirs} for mine, theirs in pairs))
+        return Outcome(
+            {**self.validation, **other.validation},
+            {**self.test, **other.test},
+            {**self.scores, **other.scores},
+            {**self.losses, **other.losses},
+            {**self.change, **other.change},
+        )
 
 
 class Budget(NamedTuple):

@@ -149,6 +149,7 @@ def _rivals(report: Report) -> list[Claim]:
         ("tile", CHOSEN),
         ("random", CHOSEN),
         ("interpolate", CHOSEN),
+        ("zeros", CHOSEN),
         ("tile, live", hierarchical(0.4, True)),
     ):
         for when, step in (("without training", 0), ("after the training", -1)):
@@ -174,8 +175,10 @@ def tables(report: Report) -> list[Table]:
     blocks = [f"block {b + 1}" for b in range(TIMES)]
     first, last, losses = [], [], []
     for name, courses in report.courses.items():
-        first.append([name, *np.mean([c.first for c in courses], 0).tolist()])
-        last.append([name, *np.mean([c.last for c in courses], 0).tolist()])
+        for rows, step in ((first, 0), (last, -1)):
+            by_block = np.mean([c.last if step else c.first for c in courses], 0)
+            overall = float(report.numbers(name, "accuracy", step).mean())
+            rows.append([name, overall, *by_block.tolist()])
         pairs = zip(courses, report.reference, strict=True)
         regained = [c.regained(r) for c, r in pairs]
         shown = ", ".join("never" if s is None else str(s) for s in regained)
@@ -183,10 +186,11 @@ def tables(report: Report) -> list[Table]:
         apart = spread.deviation(found[1])
         losses.append([name, *(float(v.mean()) for v in found), apart, shown])
     short = float(np.mean(report.reference))
-    head = f"Accuracy by block of positions (the short model: {short:.4f})"
+    head = f"Accuracy, overall and by block (the short model, overall: {short:.4f})"
+    columns = ["method", "overall", *blocks]
     return [
-        Table(f"{head}, without training", ["method", *blocks], first),
-        Table(f"{head}, after the training", ["method", *blocks], last),
+        Table(f"{head}, without training", columns, first),
+        Table(f"{head}, after the training", columns, last),
         Table(
             "Held-out loss, nats a byte, and steps to the short model's accuracy",
             ["method", "without training", "after", "spread", "steps, by seed"],

@@ -104,6 +104,11 @@ def test_verdicts_follow_the_courses() -> None:
     assert even[beats] == "refuted"
     assert verdicts(report(tile=(0.4, 0.6, 2.1)))[beats] == "confirmed"
     assert verdicts(report(tile=(0.4, 0.6, 2.004)))[beats] == "qualified"
+    for when in ("without training", "after the training"):
+        assert even[f"hierarchical rows beat zeros rows, {when}"] == "refuted"
+    worse = verdicts(report(zeros=(0.4, 0.6, 2.1)))
+    assert worse["hierarchical rows beat zeros rows, after the training"] == "confirmed"
+    assert worse["hierarchical rows beat zeros rows, without training"] == "refuted"
     # A mean that passes the bound but for the noise of the seeds shows nothing.
     noisy = report()
     noisy.courses["tile"] = [course(0.4, 0.6, 1.9), course(0.4, 0.6, 2.2)]
@@ -126,6 +131,10 @@ def test_tables_and_curves() -> None:
     found = report()
     assert len(tables(found)) == 3
     assert all(len(table.rows) == len(METHODS) for table in tables(found))
+    for table, overall in zip(tables(found)[:2], (0.4, 0.6), strict=True):
+        assert table.columns[1] == "overall"
+        assert all(row[1] == pytest.approx(overall) for row in table.rows)
+    assert {n for names in experiment.FIGURES.values() for n in names} == set(METHODS)
     assert found.courses["tile"][0].regained(0.5) == 5
     assert found.courses["tile"][0].regained(0.7) is None
     assert mean_course(found.courses["tile"]) == ([0, 5, 10], [0.4, 0.5, 0.6])

@@ -1,11 +1,13 @@
 """Beyond the trained length (kexue.fm/archives/9708, 9728, 9675, 9706, 8823, 9948).
 
 Small causal models of bytes are trained at length N and tested with contexts of N, 2 N,
-4 N and 8 N, always on the same last N bytes, and on texts of N bytes that repeat: with
-RoPE and its scalings, a plain window, ReRoPE, Leaky ReRoPE, InvLeaky ReRoPE and the
-log n factor. With no flags: N = 64, the source text of Python's standard library, three
-seeds, minutes on two CPU cores. A model of this size learns nothing from far away: the
-run can show which rules break, not what a large model gains from a long context.
+4 N and 8 N, and on texts of 8 N bytes that repeat after more bytes than windows of N
+reach through the layers, always on the same last N bytes: with RoPE and its scalings, a
+plain window, ReRoPE, Leaky ReRoPE, InvLeaky ReRoPE and the log n factor. With no flags:
+N = 64, a repetition after 2 N, the source text of Python's standard library, three
+seeds, about 22 minutes on one CPU core. A model of this size learns
+nothing from far away: the run can show which rules break, not what a large model gains
+from a long context.
 
     python -m experiments.rope_extrapolation
     python -m experiments.rope_extrapolation --preset=paper
@@ -44,7 +46,7 @@ class Config(LanguageConfig):
     width: int = setting(64, "width of the model", minimum=1, maximum=8192)
     heads: int = setting(2, "heads, a divisor of --width", minimum=1, maximum=256)
     layers: int = setting(2, "layers", minimum=1, maximum=256)
-    num_steps: int = setting(1500, "training steps", minimum=1)
+    num_steps: int = setting(1000, "training steps", minimum=1)
     tau: float = setting(
         8.0, "turns in training from which YaRN leaves a pair alone", minimum=1.01
     )
@@ -91,11 +93,11 @@ def main(config: Config) -> None:
     score = Judge(model, at_once=16)
     losses: dict[str, dict[int, list[float]]] = {}
     repeated: dict[str, list[float]] = {}
+    trainer = build_trainer(config, run, text, model)
     for training, trained in trainings(config).items():
-        trainer = build_trainer(config, run, text, model, trained)
         for seed in lists.seeds(config):
             part = training.split()[0].lower() if seed == config.seed else None
-            params = trainer(model.init, seed, part=part)
+            params = trainer(model.init, seed, given=trained, part=part)
             for name, tested_rule in rules(config)[training].items():
                 given = {"params": params, "rule": tested_rule}
                 at = losses.setdefault(name, {c: [] for c in CONTEXTS})
@@ -107,23 +109,18 @@ def main(config: Config) -> None:
         print(f"{training}: {config.num_seeds} seeds trained and tested", flush=True)
     if not processes.leader():
         return
-    report = Report(losses, repeated)
+    report = Report(losses, repeated, repetition(config))
     draw(run, report, config)
-    facts = {"data": text.source}
+    facts = {"data": text.source, "repeated texts": report.repetition}
     write_results(run, claims(report), tables(report), facts)
     print(f"report: {write_report(run.folder)}")
 
 
 def build_trainer(
-    config: Config, run: Run, text: TextData, model: models.Model, trained: Rule
+    config: Config, run: Run, text: TextData, model: models.Model
 ) -> Trainer:
-    """The training of a model with the rule ``trained``."""
-
-    def apply(params: Any, tokens: Any, *, key: Any = None) -> Any:
-        return model.apply({"params": params, "rule": trained}, tokens)
-
-    loss = next_byte(models.Model(model.init, apply))
-    return Trainer(config, run, text.rows(config.length + 1), loss)
+    """The training, one program for the rules of all of them."""
+    return Trainer(config, run, text.rows(config.length + 1), next_byte(model))
 
 
 def last_loss(score: Judge, given: Any, rows: np.ndarray, length: int) -> float:
@@ -131,11 +128,37 @@ def last_loss(score: Judge, given: Any, rows: np.ndarray, length: int) -> float:
     return score(given, rows).mean_loss(slice(-length, None))
 
 
+def reach(config: Config) -> int:
+    """Bytes that windows of N see through all layers, that of the query included."""
+    return (config.length - 1) * config.layers + 1
+
+
+def period(config: Config) -> int:
+    """The bytes after which a repeated text begins again.
+
+    The fewest N beyond the reach of windows of N, so that they never see the byte to
+    copy; at most 4 N, as 8 N must hold the text twice.
+    """
+    n = config.length
+    return min(n * (reach(config) // n + 1), max(CONTEXTS) // 2 * n)
+
+
+def repetition(config: Config) -> str:
+    """The repeated texts in words."""
+    n, bytes_back = config.length, reach(config)
+    seen = "never" if period(config) > bytes_back else "only from layer to layer"
+    return (
+        f"{max(CONTEXTS)} N bytes of period {period(config) // n} N; windows of N, "
+        f"with a reach of {bytes_back} bytes through the layers, see the byte to copy "
+        f"{seen}"
+    )
+
+
 def tiled(tested: np.ndarray, config: Config) -> np.ndarray:
-    """The last N bytes of each text, again and again up to 8 N + 1 bytes."""
-    times = max(CONTEXTS) + 1
-    rows = np.tile(tested[:, -config.length :], (1, times))
-    return rows[:, -max(CONTEXTS) * config.length - 1 :]
+    """The last ``period`` bytes of each text, repeated up to 8 N + 1 bytes."""
+    size, repeated = max(CONTEXTS) * config.length + 1, period(config)
+    rows = np.tile(tested[:, -repeated:], (1, -(-size // repeated)))
+    return rows[:, -size:]
 
 
 def trainings(config: Config) -> dict[str, Rule]:

@@ -14,10 +14,14 @@ LAST = "over the last N bytes, N the trained length"
 
 
 class Report(NamedTuple):
-    """Held-out loss by rule and context, and of repeated texts at 8 N, one a seed."""
+    """Held-out loss by rule and context, and of repeated texts at 8 N, one a seed.
+
+    ``repetition`` says in words how the texts repeat.
+    """
 
     losses: dict[str, dict[int, list[float]]]
     repeated: dict[str, list[float]]
+    repetition: str
 
     def loss(self, rule: str, context: int = FAR) -> np.ndarray:
         return np.array(self.losses[rule][context])
@@ -40,6 +44,7 @@ def ratio_claim(
     qualified: tuple[float, float] | None = None,
     reported: str | None = None,
     source: str | None = None,
+    repetition: str | None = None,
 ) -> Claim:
     """A claim that the mean over the seeds lies between two bounds, by two errors."""
 
@@ -55,6 +60,8 @@ def ratio_claim(
     said = "confirmed from {} to {}".format(*confirmed)
     if qualified is not None:
         said += ", qualified from {} to {}".format(*qualified)
+    if repetition is not None:
+        said += f"; repeated texts are {repetition}"
     return judge(
         text,
         {what: values},
@@ -72,6 +79,8 @@ def claims(report: Report) -> list[Claim]:
     return [
         *_rope(report),
         *_rerope(report),
+        _good_windows(report),
+        _yarn(report),
         *_leaky(report),
         *_far_away(report),
         *_log_n(report),
@@ -146,6 +155,40 @@ def _rerope(report: Report) -> list[Claim]:
     ]
 
 
+def _good_windows(report: Report) -> Claim:
+    """The article's rule for w, over all windows tested."""
+    inside, outside = ("N/4", "N/2"), ("N/8", "3N/4", "N")
+    losses = {w: report.loss(f"ReRoPE w = {w}") for w in (*inside, *outside)}
+
+    def ahead(m: Any, chosen: tuple[str, ...]) -> bool:
+        return spread.everywhere(m[b] - m[a] for a in chosen for b in outside)
+
+    return judge(
+        "the good windows of ReRoPE are from N/4 to N/2",
+        losses,
+        rule=f"held-out loss at 8 N {LAST}, by w; confirmed if those of N/4 and N/2 "
+        "are both below each other one, qualified if the better one of the two is, "
+        "each mean difference above two standard errors",
+        confirmed=lambda m: ahead(m, inside),
+        qualified=lambda m: ahead(m, (min(inside, key=lambda w: m[w].mean()),)),
+        reported="accuracy 47.82, 48.48 % at N/4, N/2; 45.19, 48.15, 8.25 % at N/8, "
+        "3N/4, N",
+        source=_AT_8N,
+    )
+
+
+def _yarn(report: Report) -> Claim:
+    return ratio_claim(
+        "YaRN is slightly behind ReRoPE (w = N/2)",
+        "loss at 8 N / that of ReRoPE",
+        report.loss("YaRN") / report.loss("ReRoPE w = N/2"),
+        confirmed=(1.0, 1.1),
+        qualified=(1.0, 1.2),
+        reported="slightly behind",
+        source="kexue.fm/archives/9948",
+    )
+
+
 def _leaky(report: Report) -> list[Claim]:
     leaks = {k: report.loss(f"Leaky w = N/4, k = {k}") for k in (8, 16, 32)}
     return [
@@ -190,6 +233,7 @@ def _far_away(report: Report) -> list[Claim]:
             qualified=(0, 0.95),
             reported="77.9 % against 48.5 % (w256)",
             source=_AT_8N,
+            repetition=report.repetition,
         ),
         ratio_claim(
             "ReRoPE sees more than a window of N does",
@@ -197,6 +241,7 @@ def _far_away(report: Report) -> list[Claim]:
             report.again(chosen) / report.again("window N"),
             confirmed=(0, 0.98),
             qualified=(0, 1.0),
+            repetition=report.repetition,
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Gradients of Self-Extend and HWFA against whole matrices, at awkward lengths."""
+"""Self-Extend, HWFA and HWFA2 against whole matrices, at awkward lengths."""
 
 import functools
 import math
@@ -8,8 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kexue_jax.attention import hwfa_attention, self_extend_attention
-from kexue_jax.positions import apply_rope, rope_frequencies
+from kexue_jax.attention import (
+    dense_rerope_attention,
+    hwfa_attention,
+    rerope_attention,
+    self_extend_attention,
+)
+from kexue_jax.models import transformer
+from kexue_jax.positions import apply_rope, hwfa2_layer_windows, rope_frequencies
 
 RNG = np.random.default_rng(0)
 FREQS = rope_frequencies(8, dtype=jnp.float64)
@@ -61,3 +67,40 @@ def test_gradients_of_self_extend_and_hwfa(n: int) -> None:
         for mine, theirs in zip(fast, slow, strict=True):
             bound = 1e-11 * max(1.0, float(np.abs(theirs).max()))
             assert np.abs(mine - theirs).max() < bound
+
+
+def hwfa2(n, *, dense, far):
+    """A model trained at 16: windows, and one full layer, ReRoPE beyond ``far``."""
+    windows = hwfa2_layer_windows(4, 16)
+    delta = jnp.arange(n)[:, None] - jnp.arange(n)[None, :]
+
+    def attend(q, k, v, layer):
+        window = windows[layer]
+        if dense and window is None:
+            return dense_rerope_attention(q, k, v, freqs=FREQS, window=far)
+        if dense:
+            mask = delta < window
+            return dense_rerope_attention(q, k, v, freqs=FREQS, window=None, mask=mask)
+        if window is None:
+            return rerope_attention(q, k, v, freqs=FREQS, window=far)
+        return hwfa_attention(q, k, v, freqs=FREQS, window=window, train_length=16)
+
+    return transformer(vocabulary=32, attend=attend, width=16, heads=2, layers=4)
+
+
+@pytest.mark.parametrize("n", [9, 100])
+def test_hwfa2_with_rerope_at_the_test_is_its_dense_form(n: int) -> None:
+    tokens = jnp.asarray(RNG.integers(0, 32, (2, n)))
+    params = jax.jit(hwfa2(n, dense=True, far=8).init)(jax.random.key(0))
+    params = jax.tree.map(lambda x: x.astype(jnp.float64), params)
+
+    def found(dense, far):
+        return jax.jit(hwfa2(n, dense=dense, far=far).apply)(params, tokens)
+
+    swapped = found(False, 8)
+    np.testing.assert_allclose(swapped, found(True, 8), atol=1e-12)
+    trained = found(False, None)
+    np.testing.assert_allclose(trained, found(True, None), atol=1e-12)
+    # ReRoPE leaves distances up to its window as they are, and no others.
+    same = np.abs(swapped - trained).max(-1) < 1e-12
+    assert same[:, :9].all() and not same[:, 9:].any()

@@ -1,5 +1,7 @@
 """rope_extrapolation: its rules as attention, its texts, its verdicts."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,12 +98,43 @@ def test_one_program_serves_all_rules():
     assert len(traces) == 1
 
 
-def test_repeated_texts_are_the_last_n_bytes_again_and_again():
+@pytest.mark.parametrize(("layers", "period"), [(1, 2), (2, 2), (3, 3), (12, 4)])
+def test_repeated_texts_are_their_last_bytes_again_and_again(layers, period):
+    config = dataclasses.replace(CONFIG, layers=layers)
+    assert experiment.period(config) == period * 16
+    hidden = "never" in experiment.repetition(config)
+    assert hidden == (period * 16 > 15 * layers + 1)
     tested = np.arange(3 * 129).reshape(3, 129).astype(np.int32)
-    rows = experiment.tiled(tested, CONFIG)
+    rows = experiment.tiled(tested, config)
     assert rows.shape == (3, 8 * 16 + 1)
-    np.testing.assert_array_equal(rows[:, -16:], tested[:, -16:])
-    np.testing.assert_array_equal(rows[:, 16:], rows[:, :-16])
+    last = period * 16
+    np.testing.assert_array_equal(rows[:, -last:], tested[:, -last:])
+    np.testing.assert_array_equal(rows[:, last:], rows[:, :-last])
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_byte_to_copy_is_out_of_the_windows_reach(layers):
+    config = dataclasses.replace(CONFIG, layers=layers)
+    model = network(16, {"width": 16, "heads": 2, "layers": layers})
+    params = jax.jit(model.init)(jax.random.key(0))
+    rows = experiment.tiled(np.arange(129)[None].astype(np.int32), config)[:, :-1]
+    score = jax.jit(
+        lambda chosen, x: model.apply({"params": params, "rule": chosen}, x)
+    )
+    for chosen, seen in ((rule(8, reach=16), False), (rule(8, window=8), True)):
+        wanted = score(chosen, rows)
+        for query in (-16, -1):
+            there = rows.shape[1] + query + 1 - experiment.period(config)
+            changed = rows.copy()
+            changed[:, : there + 1] = 200
+            found = score(chosen, changed)
+            assert (np.abs(found - wanted)[:, query].max() > 1e-6) == seen
+    # One byte nearer, the windows see it.
+    changed = rows.copy()
+    changed[:, -experiment.reach(config)] = 200
+    chosen = rule(8, reach=16)
+    moved = np.abs(score(chosen, changed) - score(chosen, rows))[:, -1].max()
+    assert moved > 0
 
 
 def made_up(**factors):
@@ -111,7 +144,7 @@ def made_up(**factors):
     repeated = {n: [1.0, 1.0] for n in names}
     for name, value in factors.items():
         losses[name.replace("_", " ")][8] = [value, value]
-    return Report(losses, repeated)
+    return Report(losses, repeated, "of a period")
 
 
 def verdicts(report):
@@ -141,6 +174,29 @@ def test_verdicts_follow_the_losses():
     assert verdicts(ordered)[name] == "qualified"
     (table,) = tables(ordered)
     assert len(table.rows) == len(ordered.losses)
+
+
+def test_verdicts_on_the_rules_of_the_articles():
+    good = "the good windows of ReRoPE are from N/4 to N/2"
+    behind = "YaRN is slightly behind ReRoPE (w = N/2)"
+    found = made_up(YaRN=1.05)
+    for w, loss in (("N/8", 1.3), ("N/4", 0.9), ("3N/4", 1.1), ("N", 1.5)):
+        found.losses[f"ReRoPE w = {w}"][8] = [loss, loss]
+    assert verdicts(found)[good] == verdicts(found)[behind] == "confirmed"
+    found.losses["ReRoPE w = N/4"][8] = [1.2, 1.2]
+    assert verdicts(found)[good] == "qualified"
+    found.losses["ReRoPE w = 3N/4"][8] = [0.8, 1.1]
+    assert verdicts(found)[good] == "refuted"
+    for loss, verdict in ((1.15, "qualified"), (1.5, "refuted"), (0.9, "refuted")):
+        assert verdicts(made_up(YaRN=loss))[behind] == verdict
+
+
+def test_the_repeated_texts_are_in_the_rules_of_their_claims():
+    found = [claim for claim in claims(made_up()) if "of a period" in claim.rule]
+    assert [claim.text for claim in found] == [
+        "with ReRoPE repeated text is predicted much better",
+        "ReRoPE sees more than a window of N does",
+    ]
 
 
 @pytest.mark.parametrize("values", [{"length": 20}, {"width": 10, "heads": 2}])

@@ -19,6 +19,7 @@ from experiments._harness import lists
 from experiments._harness.config import BaseConfig, launch, setting
 from experiments._harness.data import DATASETS, ImageData, load_images
 from experiments._harness.data_types import order_of
+from experiments._harness.grids import doubles
 from experiments._harness.report import write_report
 from experiments._harness.results import write_results
 from experiments._harness.workdir import open_run
@@ -90,7 +91,7 @@ def main(config: Config) -> None:
     seeds = lists.seeds(config)
     points = rows(data.train_images, config.points)
     kinds = {"pixels": views.pixels(points), "products": views.products(points)}
-    dims, families = doubled(16, config.most), distortions.FAMILIES
+    dims, families = doubles(16, config.most), distortions.FAMILIES
     draws = {"draws": config.draws, "seed": config.seed}
     spreads = {
         name: {f: distortions.spreads(x, f, dims, **draws) for f in families}
@@ -98,7 +99,7 @@ def main(config: Config) -> None:
     }
     print(f"distortions: {run.seconds():.0f} s", flush=True)
     pixels = kinds["pixels"]
-    counts = doubled(20, len(points))
+    counts = doubles(20, len(points))
     hot = views.one_hot(len(points), kinds["products"].shape[1])
     report = Report(
         spreads,
@@ -135,14 +136,6 @@ def main(config: Config) -> None:
     print(f"report: {write_report(run.folder)}")
 
 
-def doubled(first: int, last: int) -> list[int]:
-    """first, 2 first, 4 first, ... up to last."""
-    found = [first]
-    while 2 * found[-1] <= last:
-        found.append(2 * found[-1])
-    return found
-
-
 def rows(images: np.ndarray, count: int) -> np.ndarray:
     """At most so many images, in a fixed random order."""
     return images[order_of(len(images), 1)[:count]]
@@ -166,8 +159,8 @@ def searched(config: Config, data: ImageData) -> search.Search:
     """Recall on the pixels of held-out images."""
     table = views.pixels(rows(data.train_images, config.table))
     queries = views.pixels(rows(data.test_images, config.queries))
-    sizes = [n for n in doubled(4, config.most) if n <= min(64, table.shape[1] // 2)]
-    bits = doubled(16, config.most)
+    sizes = [n for n in doubles(4, config.most) if n <= min(64, table.shape[1] // 2)]
+    bits = doubles(16, config.most)
     draws = {"draws": config.draws, "seed": config.seed}
     return search.measure(queries, table, sizes, bits, **draws)
 

@@ -11,15 +11,18 @@ CPU core.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 
 from experiments._harness import processes
 from experiments._harness.config import launch, setting
 from experiments._harness.errors import UserError
 from experiments._harness.figures import bars, curves
+from experiments._harness.grids import doubles
 from experiments._harness.report import write_report
 from experiments._harness.results import write_results
 from experiments._harness.workdir import Run, open_run
@@ -158,32 +161,25 @@ def measured(config: Config, moved: Transfer) -> Report:
 
 def output_errors(config: Config, heads: Sequence[jax.Array]) -> Errors:
     """Of the attention of q, k, v, by form and number of features."""
-    return {
-        name: {
-            m: relative_errors(*heads, kind=kind, rows=rows, m=m, draws=config.draws)
-            for m in numbers(config)
-        }
-        for name, (kind, rows) in FORMS.items()
-    }
+    return by_form(config, partial(relative_errors, *heads, draws=config.draws))
 
 
 def pair_errors(config: Config, pairs: Sequence[jax.Array]) -> Errors:
     """Of the kernel values of q_i and k_i, by form and number of features."""
+    return by_form(config, partial(kernel_errors, *pairs, draws=config.repeats))
+
+
+def by_form(config: Config, errors: Callable[..., np.ndarray]) -> Errors:
+    """``errors`` of every form and number of features."""
     return {
-        name: {
-            m: kernel_errors(*pairs, kind=kind, rows=rows, m=m, draws=config.repeats)
-            for m in numbers(config)
-        }
+        name: {m: errors(kind=kind, rows=rows, m=m) for m in numbers(config)}
         for name, (kind, rows) in FORMS.items()
     }
 
 
 def numbers(config: Config) -> list[int]:
     """The numbers of features, each twice the last."""
-    found = [FEW]
-    while 2 * found[-1] <= config.most:
-        found.append(2 * found[-1])
-    return found
+    return doubles(FEW, config.most)
 
 
 def draw(run: Run, report: Report) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from experiments._harness.config import BaseConfig, launch, setting
 from experiments._harness.figures import curves
+from experiments._harness.grids import doubles
 from experiments._harness.report import write_report
 from experiments._harness.results import Claim, Table, judge, write_results
 from experiments._harness.workdir import Run, open_run
@@ -85,21 +86,13 @@ def main(config: Config) -> None:
     print(f"report: {write_report(run.folder)}")
 
 
-def doubled(first: int, last: int) -> list[int]:
-    """first, 2 first, ... up to last."""
-    sizes = [first]
-    while sizes[-1] * 2 <= last:
-        sizes.append(sizes[-1] * 2)
-    return sizes
-
-
 def measure(config: Config) -> Report:
     """All costs, all sizes of a comparison in turns: slow spells of a machine that is
     shared fall on all of them."""
     states, length = config.states, config.length
-    by_states = {d: kernels(config, d, length) for d in doubled(16, config.largest)}
+    by_states = {d: kernels(config, d, length) for d in doubles(16, config.largest)}
     by_length, convolutions = {}, {}
-    for n in doubled(1024, config.longest):
+    for n in doubles(1024, config.longest):
         forms = kernels(config, states, n)
         by_length[n] = {name: forms[name] for name in KERNELS[:3]}
         convolutions[n] = convolved(config, n)

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments._adax.training import PLANS, Cell, Outcome
 from experiments._harness import spread
+from experiments._harness.grids import EDGE, on_edge
 from experiments._harness.results import Claim, Table, judge
 from kexue_jax import optim
 
@@ -15,7 +16,6 @@ ARTICLE = "kexue.fm/archives/7387"
 PAPER = "arXiv 2004.09740"
 MARGINS = {"digits": 0.01, "text": 0.05}  # scores that count as equal
 FASTER = 0.3  # exponents by which freezing is more than the fall of a mean
-EDGE = "the table marks a rate on its grid's edge"
 
 
 class Report(NamedTuple):
@@ -43,11 +43,6 @@ class Report(NamedTuple):
         outcome = self.outcomes[task, rule]
         setting = outcome.best(PLANS[:1])
         return np.array([outcome.change[Cell(*setting, s)] for s in self.seeds])
-
-
-def on_edge(value: float, tried: Sequence[float]) -> bool:
-    """Whether a value is the largest or the smallest of several."""
-    return len(tried) > 1 and value in (min(tried), max(tried))
 
 
 def slope(change: np.ndarray) -> np.ndarray:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments._adax.claims import EDGE, on_edge
 from experiments._child.statistics import Moments, Real, predicted
 from experiments._child.tuning import Answer, Cell, Method
 from experiments._harness import spread
+from experiments._harness.grids import EDGE, on_edge
 from experiments._harness.results import Claim, Table, judge
 
 ARTICLE = "kexue.fm/archives/8764"

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._harness.grids import doubles
 from kexue_jax import attention
 
 WIDE = 64  # features of a head
@@ -57,15 +58,14 @@ def by_length(form: Callable[..., jax.Array], longest: int) -> Costs:
     def total(q: Any, k: Any, v: Any) -> Any:
         return jax.value_and_grad(lambda *x: form(*x).sum(), (0, 1, 2))(q, k, v)
 
-    found, n = Costs({}, {}), 256
-    while n <= longest:
+    found = Costs({}, {})
+    for n in doubles(256, longest):
         shape = jax.ShapeDtypeStruct((1, n, WIDE), jnp.float32)
         compiled = jax.jit(total).lower(shape, shape, shape).compile()
         analysis: Any = compiled.memory_analysis()
         found.memory[n] = int(analysis.temp_size_in_bytes)
         if found.memory[n] <= ROOM:
             found.seconds[n] = _seconds(compiled, n)
-        n *= 2
     return found
 
 

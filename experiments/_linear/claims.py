@@ -110,39 +110,34 @@ def _close(report: Report) -> list[Claim]:
 
 
 def _order(report: Report) -> Claim:
-    losses = {kind: report.loss(NEXT, kind) for kind in ("exp", "elu1", "cosine")}
-
-    def above(m: Any) -> list[np.ndarray]:
-        return [m[kind] - m["exp"] for kind in ("elu1", "cosine")]
-
-    return judge(
-        "exp is the best of the pointwise kernels",
-        losses,
-        rule="held-out loss of the next byte; confirmed if elu1 and cosine each exceed "
-        "exp by two standard errors over the seeds, qualified if one does and neither "
-        "falls below by as much",
-        confirmed=lambda m: spread.everywhere(above(m)),
-        qualified=lambda m: spread.somewhere(above(m)),
-        reported="exp",
-        source="kexue.fm/archives/8338",
-    )
+    said = {"reported": "exp", "source": "kexue.fm/archives/8338"}
+    text = "exp is the best of the pointwise kernels"
+    return _best(report, NEXT, "exp", text, "held-out loss of the next byte", **said)
 
 
 def _taylor(report: Report, task: str) -> Claim:
+    text = f"order-2 Taylor features beat elu1 and cosine ({task})"
+    return _best(report, task, "taylor2", text, "held-out loss")
+
+
+def _best(
+    report: Report, task: str, best: str, text: str, what: str, **said: str
+) -> Claim:
     others = ("elu1", "cosine")
-    losses = {kind: report.loss(task, kind) for kind in ("taylor2", *others)}
+    losses = {kind: report.loss(task, kind) for kind in (best, *others)}
 
     def above(m: Any) -> list[np.ndarray]:
-        return [m[kind] - m["taylor2"] for kind in others]
+        return [m[kind] - m[best] for kind in others]
 
     return judge(
-        f"order-2 Taylor features beat elu1 and cosine ({task})",
+        text,
         losses,
-        rule="held-out loss; confirmed if elu1 and cosine each exceed taylor2 by two "
-        "standard errors over the seeds, qualified if one does and neither falls below "
-        "by as much",
+        rule=f"{what}; confirmed if elu1 and cosine each exceed {best} by two standard "
+        "errors over the seeds, qualified if one does and neither falls below by as "
+        "much",
         confirmed=lambda m: spread.everywhere(above(m)),
         qualified=lambda m: spread.somewhere(above(m)),
+        **said,
     )
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._harness.grids import doubles
 from kexue_jax import attention
 
 SHORTEST = 256
@@ -21,18 +22,11 @@ Times = dict[str, dict[int, float]]
 def by_length(longest: int) -> Times:
     """Seconds by form and length, the lengths doubling up to ``longest``."""
     w = attention.orthogonal_projection(jax.random.key(0), m=256, d=64)
+    lengths = doubles(SHORTEST, longest)
     found: Times = {}
     for mask, causal in MASKS.items():
         for name, form in _forms(w, causal=causal).items():
-            found[f"{name}, {mask}"] = {n: _seconds(form, n) for n in lengths(longest)}
-    return found
-
-
-def lengths(longest: int) -> list[int]:
-    """SHORTEST and its doubles up to ``longest``."""
-    found = [SHORTEST]
-    while 2 * found[-1] <= longest:
-        found.append(2 * found[-1])
+            found[f"{name}, {mask}"] = {n: _seconds(form, n) for n in lengths}
     return found
 
 

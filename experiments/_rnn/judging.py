@@ -15,9 +15,9 @@ from experiments._rnn.networks import (
     logits,
     loss,
     profile_of,
-    stacked,
     zeros,
 )
+from kexue_jax.training import stack_params
 
 
 class Outcome(NamedTuple):
@@ -119,4 +119,4 @@ def _begun(models: list[Model], width: int, length: int, scale: float = 1.0) -> 
         params["u"] = scale * params["u"]
         rows = jax.random.normal(second, (2, length, width), jnp.float32)
         found.append((params, rows))
-    return stacked(found)
+    return stack_params(found)

@@ -19,6 +19,7 @@ from kexue_jax.theory import (
     scan_rnn,
     simple_rnn_cell,
 )
+from kexue_jax.training import stack_params
 
 CELLS: dict[str, Any] = {
     "rnn": ("simple", simple_rnn_cell),
@@ -70,11 +71,6 @@ def drawn(key: jax.Array, model: Model, width: int) -> Any:
     return init_rnn(key, kind=kind, keep_bias=model.bias, **sizes)
 
 
-def stacked(trees: list[Any]) -> Any:
-    """One tree whose leaves have a leading axis, an entry a tree."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
 def start(model: Model, task: Task, width: int) -> Any:
     """Parameters: tokens as rows, the cell, a linear read-out.
 
@@ -115,7 +111,7 @@ def train(
     cell = models[0].cell
     rule = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     orders = np.stack([_order(task, m.seed, steps, batch) for m in models])
-    starts = stacked([start(model, task, width) for model in models])
+    starts = stack_params([start(model, task, width) for model in models])
     data = jnp.asarray(task.train)
 
     def one(params: Any, order: jax.Array) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments._harness import spread
+from experiments._harness.grids import on_edge
 from experiments._harness.results import Claim, Table, judge
 from experiments._weissi.balance import COEFFICIENT, PLANTED, RATE, Curves
 from experiments._weissi.training import ATTACKS, PENALTIES, Answer, Cell, Setting
@@ -41,9 +42,7 @@ class Report(NamedTuple):
         """Whether the best coefficient or direction is the first or last of several."""
         columns = zip(*self.choices(setting), strict=True)
         pairs = zip(self.best(setting), map(set, columns), strict=True)
-        return any(
-            len(tried) > 1 and x in (min(tried), max(tried)) for x, tried in pairs
-        )
+        return any(on_edge(x, tried) for x, tried in pairs)
 
     def of(self, what: Callable[[Answer], float], setting: Setting) -> np.ndarray:
         """One value a seed, at the best choice."""

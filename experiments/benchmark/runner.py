@@ -24,8 +24,13 @@ def measure(
     say: Callable[[str], None] = print,
 ) -> Result:
     """The result of a case: a row a form, and samples; no times if the gate is red."""
-    result: Result = {"case": case.name, "about": case.about, "goal": case.goal}
-    result |= {"goals": dict(case.goals), "memory_goal": case.memory_goal}
+    result: Result = {
+        "case": case.name,
+        "about": case.about,
+        "goal": case.goal,
+        "goals": dict(case.goals),
+        "memory_goal": case.memory_goal,
+    }
     inputs = case.inputs(seed)
     rows: dict[str, Result] = {}
     try:

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments._harness.grids import doubles
 from experiments._performer import claims as experiment
 from experiments._performer import times
 from experiments._performer.claims import WIDE, Report
@@ -182,7 +183,7 @@ def test_where_times_cross_is_interpolated_in_logarithms():
 
 
 def test_times_are_measured_at_every_length():
-    assert times.lengths(1100) == [256, 512, 1024]
+    assert doubles(times.SHORTEST, 1100) == [256, 512, 1024]
     found = times.by_length(256)
     assert len(found) == 4
     assert all(list(by_n) == [256] and by_n[256] > 0 for by_n in found.values())

@@ -1,12 +1,13 @@
 """ssm_speed: the sizes, the exponents, and rules that can fail."""
 
 from experiments import ssm_speed
+from experiments._harness.grids import doubles
 from experiments.ssm_speed import Cost, Report
 
 
 def costs(exponent: float) -> dict[int, Cost]:
     """Times and bytes that grow with the size to a power."""
-    sizes = ssm_speed.doubled(16, 256)
+    sizes = doubles(16, 256)
     return {n: Cost([n**exponent] * 3, int(1e6 * n**exponent)) for n in sizes}
 
 
@@ -21,7 +22,7 @@ def verdicts(report: Report) -> list[str]:
 
 
 def test_sizes_double_and_exponents_are_found() -> None:
-    assert ssm_speed.doubled(16, 100) == [16, 32, 64]
+    assert doubles(16, 100) == [16, 32, 64]
     assert abs(ssm_speed.slope(ssm_speed.seconds(costs(0.7))) - 0.7) < 1e-12
 
 

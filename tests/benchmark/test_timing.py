@@ -17,14 +17,19 @@ def test_forms_take_turns_and_each_round_starts_with_another():
     assert turns == list("aabbcc") + list("bbccaa") + list("ccaabb")
 
 
-def test_a_turn_lasts_about_its_share_of_the_time():
-    count = [0]
+def test_a_turn_lasts_about_its_share_of_the_time(monkeypatch):
+    """On a clock that only the calls move: eight turns of sixteen calls."""
+    now, count = [0.0], [0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
 
     def call():
+        now[0] += 2.0**-10
         count[0] += 1
 
-    timing.interleave({"quick": call}, rounds=2, seconds=0.02)
-    assert count[0] > 20
+    samples = timing.interleave({"quick": call}, rounds=8, seconds=8 * 2.0**-6)
+    assert samples == {"quick": [2.0**-10] * 8}
+    assert count[0] == 2 + 8 * (1 + 16)  # warm-up, and an untimed call before each turn
 
 
 def test_a_fast_form_is_not_called_without_end():

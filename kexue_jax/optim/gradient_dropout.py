@@ -1,4 +1,4 @@
-"""Dropout on gradients or on updates, from one random word for four components."""
+"""Dropout on gradients or on updates, from one random hash for eight components."""
 
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ def gradient_dropout(
     k (1 - keep_prob r) with k = (1 - b1) / (1 + b1), r = mean^2 / mean square. A
     masked component still moves under momentum. Under ``optax.MultiSteps`` put it
     inside, so that it acts once a real step; replicas must hold the same key.
-    Cost: a random word for four components, one pass over the updates.
+    Cost: a Threefry hash for eight components, one pass over the updates.
     Raises: TypeError unless ``key`` is a typed key; TypeError or ValueError unless
     keep_prob is in (0, 1]; from ``update`` TypeError for a leaf that is no floating or
     complex array.
@@ -89,19 +89,22 @@ def gradient_dropout(
 def keep_mask(
     key: jax.Array, *, shape: tuple[int, ...], keep_prob: Number
 ) -> jax.Array:
-    """A random mask that is True with a probability, four entries from one word.
+    """A random mask that is True with a probability, eight entries from one hash.
 
-    The last axis is cut into four parts; entry c of part j is True where the uint32
-    word c (drawn with ``jax.random.bits``), rotated left by 8 j bits, is below
-    keep_prob * 2^32. ``keep_prob=1`` keeps all.
+    The last axis is cut into eight parts of q = ceil(size / 8). Entry c of part 4 i + j
+    is True where the uint32 word i of hash c, rotated left by 8 j bits, is below
+    keep_prob * 2^32. The two words of a hash are those of one of
+    ``jax.random.split(key, (*shape[:-1], q))`` (``jax.random.bits`` would throw half
+    of them away); for a key that is not Threefry's, of ``jax.random.bits``.
+    ``keep_prob=1`` keeps all.
 
     Shapes: -> boolean [*shape].
     Article: kexue.fm/archives/8764.  Paper: arXiv 2109.05687.
-    Differs: from ``jax.random.bernoulli``, a quarter of the random numbers. Each entry
-    has the right probability to 2^-32 (float32's for a traced ``keep_prob``); entries
-    of different words are independent, the four of one word have correlations below
+    Differs: from ``jax.random.bernoulli``, an eighth of the hashes. Each entry has the
+    right probability to 2^-32 (float32's for a traced ``keep_prob``); entries of
+    different words are independent, the four of one word have correlations below
     1/256, exactly 0 if 256 keep_prob is an integer.
-    Cost: a quarter of the random words of a Bernoulli mask.
+    Cost: an eighth of the hashes of a Bernoulli mask.
     Raises: TypeError unless ``key`` is a typed key and ``shape`` a tuple of integers;
     TypeError or ValueError unless keep_prob is in (0, 1].
     Example:
@@ -139,13 +142,25 @@ def _check_probability(name: str, keep_prob: Number) -> None:
 
 def _keep(key: jax.Array, shape: tuple[int, ...], keep_prob: Number) -> jax.Array:
     size = shape[-1] if shape else 1
-    lead, quarter = shape[:-1], -(-size // 4)
-    words = jax.random.bits(key, (*lead, 1, quarter), jnp.uint32)
+    lead, part = shape[:-1], -(-size // 8)
     left = (8 * jnp.arange(4, dtype=jnp.uint32)).reshape((1,) * len(lead) + (4, 1))
-    # A shift by 32 is 0 for XLA, so that part 0 is the word itself.
-    turned = (words << left) | (words >> (32 - left))
-    keep = turned <= _largest(keep_prob)
-    return keep.reshape(*lead, 4 * quarter)[..., :size].reshape(shape)
+    largest = _largest(keep_prob)
+    parts = [
+        # A shift by 32 is 0 for XLA, so that part 0 is the word itself.
+        ((words << left) | (words >> (32 - left))) <= largest
+        for words in _words(key, (*lead, 1, part))
+    ]
+    keep = jnp.concatenate(parts, axis=-2)
+    return keep.reshape(*lead, 8 * part)[..., :size].reshape(shape)
+
+
+def _words(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Two arrays of random uint32 words."""
+    if jax.random.key_impl(key) == "threefry2x32":
+        hashes = jax.random.key_data(jax.random.split(key, shape))
+        return hashes[..., 0], hashes[..., 1]
+    first, second = jax.random.bits(key, (2, *shape), jnp.uint32)
+    return first, second
 
 
 def _largest(keep_prob: Number) -> jax.Array:

@@ -14,6 +14,7 @@ from kexue_jax.optim import (
 from tests.contract.case import Bad, Case
 from tests.contract.rows_optim import bad_trees, tree
 from tests.contract.rows_optim_clipping import NOT_TREES, once
+from tests.optim.dropout import words_of
 from tests.oracles import fisher
 from tests.oracles import optimizers as oracle
 
@@ -40,12 +41,6 @@ BAD_SHARES = tuple(Bad("keep_prob", static={"keep_prob": p}) for p in (0.0, 1.5,
 def dropped(key, updates, *, keep_prob, rescale=True, mask=None):
     options = {"keep_prob": keep_prob, "rescale": rescale, "mask": mask}
     return once(gradient_dropout(key, **options), updates)
-
-
-def words_of(key, shape):
-    """The random words of ``keep_mask``."""
-    *lead, size = shape or (1,)
-    return jax.random.bits(key, (*lead, 1, -(-size // 4)), jnp.uint32)
 
 
 def words(key, *arguments):

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from kexue_jax import optim
+from tests.optim.dropout import words_of
 from tests.oracles import lamb as lamb_oracle
 from tests.oracles import optimizers as oracle
 
@@ -66,9 +67,7 @@ def draws() -> Callable[[int], dict[str, np.ndarray]]:
         keys = jax.random.split(now, len(SHAPES))
         words = []
         for place, name in enumerate(sorted(SHAPES)):
-            *lead, size = SHAPES[name] or (1,)
-            shape = (*lead, 1, -(-size // 4))
-            words.append(jax.random.bits(keys[place], shape, jnp.uint32))
+            words.append(words_of(keys[place], SHAPES[name]))
         return following, words
 
     drawn = jax.lax.scan(step, key(), length=STEPS)[1]

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from kexue_jax.optim import gradient_dropout, keep_mask
+from tests.optim.dropout import words_of
 from tests.oracles import optimizers as oracle
 
 KEYS = 20_000
@@ -17,8 +18,8 @@ SURE = 5.5  # standard errors: a false alarm below 1e-7 for each number
 
 @functools.cache
 def masks(p: float) -> np.ndarray:
-    """Masks of two rows of seven, one a key."""
-    draw = jax.jit(jax.vmap(lambda key: keep_mask(key, shape=(2, 7), keep_prob=p)))
+    """Masks of two rows of fifteen, one a key: the last part is cut short."""
+    draw = jax.jit(jax.vmap(lambda key: keep_mask(key, shape=(2, 15), keep_prob=p)))
     return np.asarray(draw(jax.random.split(jax.random.key(0), KEYS)), float)
 
 
@@ -47,10 +48,32 @@ def test_the_largest_word_below_a_probability_is_exact() -> None:
         for traced in (False, True):
             value = jnp.asarray(p, jnp.float32) if traced else p
             found = keep_mask(jax.random.key(2), shape=(4, 400), keep_prob=value)
-            words = jax.random.bits(jax.random.key(2), (4, 1, 100), jnp.uint32)
+            words = words_of(jax.random.key(2), (4, 400))
             np.testing.assert_array_equal(
                 found, oracle.keep_mask(words, (4, 400), float(p))
             )
+
+
+@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
+def test_keys_of_other_kinds_give_their_bits(impl) -> None:
+    key = jax.random.key(4, impl=impl)
+    found = keep_mask(key, shape=(50, 4001), keep_prob=0.3)
+    words = jax.random.bits(key, (2, 50, 1, 501), jnp.uint32)[:, :, 0]
+    np.testing.assert_array_equal(found, oracle.keep_mask(words, (50, 4001), 0.3))
+    assert float(found.mean()) == pytest.approx(0.3, abs=SURE * np.sqrt(0.21 / 2e5))
+
+
+def test_a_mask_is_an_eighth_of_the_hashes_of_bernoulli() -> None:
+    """By XLA's count of operations, a hash some hundred of them; 0.25 is a word for
+    four entries, and hashes made anew for each entry would be 1."""
+    shape = (64, 512)
+    ours = jax.jit(lambda key: keep_mask(key, shape=shape, keep_prob=0.3))
+    theirs = jax.jit(lambda key: jax.random.bernoulli(key, 0.3, shape))
+    ours_flops, theirs_flops = (
+        f.lower(jax.random.key(0)).compile().cost_analysis()["flops"]
+        for f in (ours, theirs)
+    )
+    assert ours_flops < 0.24 * theirs_flops
 
 
 def test_sgd_with_half_of_the_gradient_converges() -> None:
@@ -78,7 +101,7 @@ def test_keeping_all_is_the_identity_to_the_bit_whatever_the_key() -> None:
 
 
 def test_the_mean_is_the_gradient_and_the_variance_the_articles() -> None:
-    g, p = np.array([[0.5] * 7, [-2.0] * 7]), 0.37
+    g, p = np.array([[0.5] * 15, [-2.0] * 15]), 0.37
     dropped = masks(p) * g / p
     spread = g**2 * (1 - p) / p
     error = np.sqrt(spread / KEYS)
@@ -88,7 +111,7 @@ def test_the_mean_is_the_gradient_and_the_variance_the_articles() -> None:
     assert (np.abs(((dropped - g) ** 2).mean(0) - spread) < SURE * error).all()
     # A random gradient: Var = s2 + (1 - p) / p (m^2 + s2), above s2.
     rng = np.random.default_rng(0)
-    noisy = masks(p)[:, 0] * (1 + rng.normal(size=(KEYS, 7))) / p
+    noisy = masks(p)[:, 0] * (1 + rng.normal(size=(KEYS, 15))) / p
     wanted = 1 + (1 - p) / p * 2
     assert noisy.var() == pytest.approx(wanted, rel=0.05)
     assert (noisy**2).mean() == pytest.approx(2 / p, rel=0.05)

@@ -188,9 +188,9 @@ def trusted(exclude):
 
 
 def keep_mask(words, shape, keep_prob):
-    """The mask of uint32 words [..., 1, quarter]: True below keep_prob * 2^32."""
+    """The mask of uint32 words [2, ..., q]: True below keep_prob * 2^32."""
     words = np.asarray(words, np.uint64)
-    turned = [(words << 8 * j | words >> (32 - 8 * j)) % 2**32 for j in range(4)]
+    turned = [(w << 8 * j | w >> (32 - 8 * j)) % 2**32 for w in words for j in range(4)]
     size = shape[-1] if shape else 1
-    flat = np.concatenate(turned, axis=-1).reshape(*shape[:-1], -1)[..., :size]
+    flat = np.concatenate(turned, axis=-1)[..., :size]
     return (flat < round(keep_prob * 2**32)).reshape(shape)

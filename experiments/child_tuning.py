@@ -4,7 +4,7 @@ First what dropout does to the mean and the variance of updates, under SGD, mome
 Adam, beside the formulas. Then fine-tuning on a few images of a network that knows
 eight of the ten digits: plain, with gradient dropout (F), with update dropout, with a
 Fisher mask (D), and plain at a rate sqrt(p) times as large, the control that decides.
-With no flags: about 8 minutes on one core.
+With no flags: about 5 minutes on one core.
 
     python -m experiments.child_tuning
     python -m experiments.child_tuning --examples=100 --shares=0.1,0.5

@@ -166,9 +166,15 @@ def gathered(tree: Any) -> Any:
     """
 
     def whole(leaf: jax.Array) -> jax.Array:
-        if isinstance(leaf.sharding, NamedSharding):
+        here = leaf.is_fully_replicated or leaf.is_fully_addressable
+        if isinstance(leaf.sharding, NamedSharding) and not here:
             everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())
-            leaf = jax.jit(lambda x: x, out_shardings=everywhere)(leaf)
+            leaf = jax.jit(_same, out_shardings=everywhere)(leaf)
         return jax.device_put(np.asarray(leaf))
 
     return jax.tree.map(whole, tree)
+
+
+def _same(leaf: jax.Array) -> jax.Array:
+    """One function for all calls: a new one would be compiled for every leaf."""
+    return leaf

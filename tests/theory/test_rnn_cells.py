@@ -16,6 +16,7 @@ from kexue_jax.theory import (
     lstm_cell,
     merged_gate_gru_cell,
     reset_last_cell,
+    rnn_cells,
     scan_rnn,
     simple_rnn_cell,
 )
@@ -48,8 +49,12 @@ def start(kind, shape, seed=1, bound=1.0):
     return CellState(c, h) if kind in TWO_PARTS else h
 
 
+@pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("kind", CELLS)
-def test_scan_is_the_loop_of_the_cell_in_value_and_gradient(kind) -> None:
+def test_scan_is_the_loop_of_the_cell_in_value_and_gradient(
+    kind, early, monkeypatch
+) -> None:
+    monkeypatch.setattr(rnn_cells, "WEIGHTS_A_ROW", 0 if early else 2**14)
     params, state = drawn(kind, 3, 2), start(kind, (2,))
     rng = np.random.default_rng(2)
     xs, weights = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))

@@ -6,7 +6,7 @@ try, and trained on for 8 % of the steps at the length 3 N. Held-out accuracy an
 loss, over all positions and by block of N, before and while it adapts. With no flags:
 N = 64, three seeds, next-byte prediction, about 20 minutes on one CPU core; a masked
 model of bytes (the article's own kind) needs some thousand steps to learn more than the
-frequencies of the bytes: --preset=masked, about an hour on two CPU cores.
+frequencies of the bytes: --preset=masked, an hour and a half on one core.
 
     python -m experiments.hierarchical_position_mlm
     python -m experiments.hierarchical_position_mlm --preset=masked

@@ -128,7 +128,11 @@ def s4_case(length: int, h: int, n: int) -> Case:
         c = ssm.s4_truncate(lam, p, row, dt, inverse=True, **options)
         step = ssm.s4_step_matrices(lam, p, b, dt, half=True)
         impulse = jnp.zeros((length, h), dt.dtype).at[0].set(1)
-        advance = lambda x, u: tuple(ssm.s4_step(x, step, c, u, half=True))  # noqa: E731
+
+        def advance(x: Any, u: Any) -> tuple[Any, Any]:
+            out = ssm.s4_step(x, step, c, u, half=True)
+            return out.state, out.out
+
         return lax.scan(advance, jnp.zeros_like(c), impulse)[1].T
 
     return Case(
